@@ -1,0 +1,28 @@
+"""Backends: the one impure thing. A backend makes one attempt at a request and raises a classified `CallFault`."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from factory.types import Request, Response
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """What a backend is. `open_backend(model)` of its module (or a registered function) returns one.
+
+    `honours_n`: True when one request may ask for N candidates, False when it takes N requests, None when only a
+    probe can tell. `local`: it costs nothing unless the recipe gives a price. A backend may have `notes()`: sentences
+    on what its server made it do otherwise than asked, told at the end of a run.
+    """
+
+    honours_n: bool | None
+    local: bool
+
+    async def generate(self, request: Request) -> Response:
+        """One attempt. Raises a `factory.errors.CallFault`; never retries, never returns fewer than one choice."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections and threads."""
+        ...

@@ -1,0 +1,115 @@
+"""`init`, `recipes`, `schema`, `plugins`, `doctor`: what one needs before a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from factory.cli.making import JsonOpt
+from factory.cli.output import one_line, print_json, tell
+
+
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to put the starter recipe.")] = Path("."),
+    json_: JsonOpt = False,
+) -> None:
+    """Write a starter recipe and prompt, commented, that runs as it stands on the embedded model."""
+    from factory.starters import write_starter
+
+    written = write_starter(directory)
+    if json_:
+        print_json({"written": [str(path) for path in written]})
+        return
+    for path in written:
+        tell(f"wrote {path}")
+    tell(f"\nnext:  factory preview {written[0]}\n       factory run {written[0]}")
+
+
+def recipes(json_: JsonOpt = False) -> None:
+    """List the shipped recipes: name, what each makes, the models it asks for."""
+    from factory.starters import shipped_recipes
+
+    found = shipped_recipes()
+    if json_:
+        print_json({"recipes": found})
+        return
+    width = max((len(recipe["name"]) for recipe in found), default=0)
+    for recipe in found:
+        tell(f"{recipe['name']:<{width}}  {recipe['description']}")
+        models = ", ".join(f"{role}: {model}" for role, model in recipe["roles"].items())
+        tell(f"{'':<{width}}  {recipe['rows']} rows; models: {models}")
+    if found:
+        tell(f"\nlook:  factory preview {found[-1]['name']}\nrun:   factory run {found[-1]['name']}")
+
+
+def schema(json_: JsonOpt = False) -> None:
+    """Print the JSON Schema of a recipe, for editors: completion and checks while one writes.
+
+    Save it beside recipes, and begin each with `# yaml-language-server: $schema=./recipe.schema.json`.
+    """
+    from factory.recipe import json_schema
+
+    print_json(json_schema())
+
+
+def plugins(json_: JsonOpt = False) -> None:
+    """List backends, scorers, filters, auditors and exporters, built in or installed, with their options."""
+    from factory.starters import registered
+
+    found = registered()
+    if json_:
+        print_json({"plugins": found})
+        return
+    kind = None
+    for entry in found:
+        if entry["kind"] != kind:
+            tell(("" if kind is None else "\n") + f"{entry['kind']}s")
+            kind = entry["kind"]
+        origin = "" if entry["origin"] == "built-in" else f" [{entry['origin']}]"
+        tell(f"  {entry['name']:<14} {one_line(entry['summary'])[:400]}{origin}")
+        if entry["options"]:
+            told = (
+                name if option["required"] else f"{name}={option['default']}"
+                for name, option in entry["options"].items()
+            )
+            tell(f"  {'':<14} {', '.join(told)}")
+
+
+def doctor(
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="RECIPE", help="Also check this recipe, its files and its models.")
+    ] = None,
+    ask: Annotated[
+        bool,
+        typer.Option("--ask", help="Also ask each model of RECIPE one short question: a real call, outside any run."),
+    ] = False,
+    json_: JsonOpt = False,
+) -> None:
+    """Check what is installed, reachable and configured. Exit code 1 when something is broken."""
+    from factory.doctor import examine
+    from factory.errors import FactoryError, UsageError
+
+    if ask and recipe is None:
+        raise UsageError("--ask needs a recipe: its models are asked", "for example factory doctor word-problems --ask")
+    checks = examine(recipe, ask=ask)
+    bad = [check["name"] for check in checks if check["ok"] is False]
+    if json_:
+        error = FactoryError(
+            f"{len(bad)} of {len(checks)} checks failed: {', '.join(bad)}", "see `checks`", code="doctor"
+        )
+        print_json({"ok": not bad, "checks": checks, **({"error": error.as_json()} if bad else {})})
+    else:
+        for check in checks:
+            tell(_check_line(check))
+        tell(f"\n{len(bad)} of {len(checks)} checks failed: {', '.join(bad)}" if bad else "\nnothing is broken")
+    if bad:
+        raise typer.Exit(1)
+
+
+def _check_line(check: dict[str, Any]) -> str:
+    mark = {True: "ok", False: "BAD", None: "–"}[check["ok"]]
+    hint = f"\n     → {check['hint']}" if check["hint"] else ""
+    notes = "".join(f"\n     note: {told}" for told in check.get("notes", ()))
+    return f"{mark:<4} {check['name']}: {check['told']}{hint}{notes}"

@@ -1,0 +1,41 @@
+"""A recipe made ready to run: everything that can be wrong with it is found here, before anything is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from factory.columns import dataset_columns
+from factory.filters import Filter, compile_filters
+from factory.generating import Step, compile_steps
+from factory.planning import Plan, compile_plan
+from factory.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The plan, its compiled steps, the dataset's columns (name, kind; without `meta`) and the filters."""
+
+    plan: Plan
+    steps: tuple[Step, ...]
+    columns: tuple[tuple[str, str], ...]
+    filters: Sequence[Filter]
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.plan.recipe
+
+
+def compile_job(recipe: Recipe) -> Job:
+    """Compile a recipe. Raises RecipeError with every fault of the stage that found some; MissingExtra."""
+    plan = compile_plan(recipe)
+    steps = compile_steps(plan)
+    columns = tuple(dataset_columns(plan, steps))
+    filters = compile_filters(
+        recipe.filter,
+        [name for name, _ in columns],
+        output=[column.name for step in steps for column in step.output.columns],
+        scope={*recipe.vary, "row", *(["source"] if recipe.from_ else []), *(step.name for step in steps[:-1])},
+        place=recipe.place,
+    )
+    return Job(plan, steps, columns, filters)

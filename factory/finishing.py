@@ -1,0 +1,181 @@
+"""The end of a run: audit, card, ledger, the dataset in its place, and the manifest's status last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from factory.auditing import failed
+from factory.card import CardFacts
+from factory.errors import FactoryError, GateFailed
+from factory.journal import Journal
+from factory.ledger import summarise, write_ledger
+from factory.outputs import Outputs
+from factory.planning import Plan
+from factory.results import Result
+from factory.run_dir import RunDir, model_facts, plan_facts, versions, write_manifest
+from factory.types import Check
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended: `complete`, `incomplete`, `interrupted` or `rejected`; and the error to raise, if any."""
+
+    status: str
+    reason: str
+    error: FactoryError | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What the walk counted. `rejected`: candidates by stage; `previous`: the manifest that was there before."""
+
+    run: RunDir
+    plan: Plan
+    journal: Journal
+    ending: Ending
+    rows: int
+    planned: int
+    rejected: Mapping[str, int]
+    reasons: Sequence[tuple[str, str, int]]
+    served: Mapping[str, Sequence[str]]
+    n_modes: Mapping[str, bool]
+    calls: int
+    replayed: int
+    notices: Sequence[str]
+    notice: Callable[[str], None]
+    previous: Mapping[str, Any]
+
+
+def finish(outputs: Outputs, facts: RunFacts) -> tuple[Ending, Result]:
+    """Write everything. A gate that says no turns the ending into `rejected`.
+
+    A dataset that was complete is replaced by an unfinished extension only when that has all its rows.
+    """
+    splits = outputs.close()
+    write_ledger(facts.journal.entries(), facts.run.ledger)
+    ledger = summarise(facts.journal.entries(), accepted_rows=facts.rows)
+    ending, checks = facts.ending, list[Check]()
+    if ending.status == "complete":
+        checks = outputs.audit()
+        ending = _gate(ending, checks)
+    if _keeps_previous(facts, ending):
+        outputs.discard()
+        manifest = {**facts.previous, "last_attempt": {"status": ending.status, "reason": ending.reason}}
+        dataset = facts.run.dataset
+    else:
+        dataset = outputs.publish(
+            _card_facts(facts, outputs, ending, splits, ledger, checks), rejected=bool(failed(checks))
+        )
+        manifest = _manifest(facts, ending, splits, ledger, checks, dataset.name)
+    write_manifest(facts.run, manifest)
+    total = ledger["total"]
+    summary = {
+        "run": str(facts.run.path),
+        "dataset": str(dataset),
+        "rows": facts.rows,
+        "planned": facts.planned,
+        "rejected": dict(facts.rejected),
+        "spent_usd": total["cost_usd"],
+        "calls": facts.calls,
+        "replayed": facts.replayed,
+        "status": ending.status,
+        "gates": [{"name": check.name, "verdict": check.verdict} for check in checks],
+        "upper_bound_usd": total["upper_bound_usd"],
+        "splits": splits,
+        "notices": list(facts.notices),
+    }
+    return ending, Result(facts.run, summary, tuple(checks))
+
+
+def _gate(ending: Ending, checks: Sequence[Check]) -> Ending:
+    bad = failed(checks)
+    if not bad:
+        return ending
+    told = "; ".join(f"{check.name}: {check.sentence or 'failed'}" for check in bad[:5])
+    error = GateFailed(
+        f"{len(bad)} of {len(checks)} checks failed: {told}",
+        "the rows lie in dataset.rejected/ and audit.json says why",
+    )
+    return Ending("rejected", error.message, error)
+
+
+def _keeps_previous(facts: RunFacts, ending: Ending) -> bool:
+    """Whether the complete dataset of before stays; says what happens to it where that could surprise."""
+    before = facts.previous.get("rows", 0)
+    if facts.previous.get("status") != "complete" or not facts.run.dataset.exists():
+        return False
+    if ending.status in ("incomplete", "interrupted"):
+        if facts.rows < before:
+            facts.notice(
+                f"the complete dataset of {before} rows stays as it was: this run got to {facts.rows} rows only"
+            )
+            return True
+        if facts.rows > before:
+            facts.notice(
+                f"the dataset grew from {before} to {facts.rows} rows and is marked incomplete; its first {before} "
+                "rows are as they were"
+            )
+        else:
+            facts.notice(f"the dataset still has its {before} rows, and is marked incomplete")
+    elif ending.status == "rejected":
+        facts.notice(f"dataset/ still holds the {before} rows of before; the new ones lie in dataset.rejected/")
+    elif facts.rows < before:
+        facts.notice(f"the dataset was cut from {before} to {facts.rows} rows; the journal keeps all answers")
+    return False
+
+
+def _card_facts(
+    facts: RunFacts,
+    outputs: Outputs,
+    ending: Ending,
+    splits: Mapping[str, int],
+    ledger: Mapping[str, Any],
+    checks: Sequence[Check],
+) -> CardFacts:
+    return CardFacts(
+        plan=facts.plan,
+        status=ending.status,
+        reason=ending.reason,
+        rows=facts.rows,
+        planned=facts.planned,
+        splits=splits,
+        models=model_facts(facts.served, facts.plan),
+        rejected=facts.rejected,
+        reasons=facts.reasons,
+        ledger=ledger,
+        examples=outputs.examples,
+        checks=checks,
+        version=versions()["text-data-factory"],
+    )
+
+
+def _manifest(
+    facts: RunFacts,
+    ending: Ending,
+    splits: Mapping[str, int],
+    ledger: Mapping[str, Any],
+    checks: Sequence[Check],
+    dataset: str,
+) -> dict[str, Any]:
+    recipe = facts.plan.recipe
+    return {
+        **plan_facts(facts.plan),
+        "rows_wanted": recipe.rows,
+        "rows": facts.rows,
+        "splits": dict(splits),
+        "planned": facts.planned,
+        "rejected": dict(facts.rejected),
+        "reasons": [list(reason) for reason in facts.reasons],
+        "models": model_facts(facts.served, facts.plan),
+        "one_request_for_all_candidates": dict(facts.n_modes),
+        "ledger": ledger["total"],
+        "checks": [{"name": check.name, "verdict": check.verdict, "value": check.value} for check in checks],
+        "dataset": dataset,
+        "notices": list(facts.notices),
+        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "reason": ending.reason,
+        "status": ending.status,
+    }

@@ -1,0 +1,349 @@
+"""One row, from its variation to ranked candidates: render → call → parse → score → select, step by step.
+
+A row depends on the plan and on the journal alone. Nothing here looks at another row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, TypeVar
+
+from factory import seeds
+from factory.calling import Calls, OpenModel
+from factory.journal import Stored
+from factory.parsing import Output, Parsed, compile_output, repair_messages
+from factory.planning import Plan
+from factory.prompts import Template, render, render_text
+from factory.recipe import ModelConfig, Recipe, ResolvedStep
+from factory.scorers import Context
+from factory.scoring import Scorers, compile_scorers, score, select
+from factory.types import (
+    Candidate,
+    Cost,
+    Message,
+    Prompt,
+    Purpose,
+    Request,
+    RowOutcome,
+    Scored,
+    Variation,
+    Verdict,
+    with_fields,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of the recipe, compiled."""
+
+    config: ResolvedStep
+    template: Template
+    output: Output
+    scorers: Scorers
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What every row of a run shares. `n_modes`: per role, whether one request may ask for all candidates."""
+
+    plan: Plan
+    steps: tuple[Step, ...]
+    calls: Calls
+    n_modes: Mapping[str, bool] = field(default_factory=dict)
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.plan.recipe
+
+
+@dataclass(slots=True)
+class _Row:
+    """The walk of one row: what it has asked and paid so far."""
+
+    generation: Generation
+    variation: Variation
+    cost: Cost = field(default_factory=Cost)
+
+    def count(self, stored: Stored) -> Stored:
+        if stored.response is not None:
+            usage = stored.response.usage
+            self.cost = self.cost + Cost(usage.prompt_tokens, usage.completion_tokens, stored.nano_usd)
+        return stored
+
+
+def compile_steps(plan: Plan) -> tuple[Step, ...]:
+    """The recipe's steps with their prompts, output parsers and scorers. Raises RecipeError."""
+    recipe = plan.recipe
+    compiled = []
+    for number, step in enumerate(plan.steps):
+        single = recipe.steps is None
+        place = partial(recipe.place, *(() if single else ("steps", number)))
+        column = "text" if single else step.name
+        output = compile_output(step.output, step.parse, text_column=column, place=place)
+        scorers = compile_scorers(step.score, language=recipe.language)
+        compiled.append(Step(step, plan.templates[step.name], output, scorers))
+    return tuple(compiled)
+
+
+def pick_model(recipe: Recipe, step: ResolvedStep, row: int) -> str:
+    """The role that writes this row: the only one, or a draw from the mixture by (seed, row, step)."""
+    if len(step.models) == 1:
+        return step.models[0][0]
+    total = sum(weight for _, weight in step.models)
+    point = seeds.uniform(recipe.name, recipe.seed, row, step.name, "model") * total
+    for role, weight in step.models:
+        point -= weight
+        if point < 0:
+            return role
+    return step.models[-1][0]
+
+
+def build_request(
+    config: ModelConfig,
+    messages: Sequence[Message],
+    *,
+    seed: int,
+    row: int | None,
+    step: str,
+    purpose: Purpose = "generate",
+    index: int = 0,
+    n: int = 1,
+) -> Request:
+    """The request for a model of the recipe, with the recipe's sampling parameters."""
+    return Request(
+        identity=config.identity_key,
+        model=config.model,
+        messages=tuple(messages),
+        sampling=config.sampling(),
+        n=n,
+        seed=seed,
+        row=row,
+        step=step,
+        purpose=purpose,
+        index=index,
+    )
+
+
+def probe_request(recipe: Recipe, role: str, config: ModelConfig) -> Request:
+    """A neutral prompt with n = 2: the count that comes back tells whether the server honours `n`."""
+    messages = (Message("user", "Write one short sentence about the sea."),)
+    seed = seeds.derive(recipe.name, recipe.seed, "probe", role)
+    return build_request(config, messages, seed=seed, row=None, step=role, purpose="probe", n=2)
+
+
+def uses_n(generation: Generation, step: Step, role: str) -> bool:
+    """Whether the step's candidates are asked in one request."""
+    return step.config.candidates > 1 and generation.n_modes.get(role, False)
+
+
+def candidate_seed(recipe: Recipe, row: int, step: str, index: int) -> int:
+    """The seed of candidate `index`; one request for all candidates has the seed of candidate 0."""
+    return seeds.derive(recipe.name, recipe.seed, row, step, index)
+
+
+def candidate_request(
+    generation: Generation, step: Step, role: str, row: int, messages: Sequence[Message], *, index: int = 0, n: int = 1
+) -> Request:
+    """The request for candidate `index`, or for all `n` of them."""
+    config = generation.calls.models[role].config
+    seed = candidate_seed(generation.recipe, row, step.name, index)
+    return build_request(config, messages, seed=seed, row=row, step=step.name, index=index, n=n)
+
+
+def candidate_requests(
+    generation: Generation, step: Step, role: str, row: int, messages: Sequence[Message]
+) -> list[Request]:
+    """The requests that ask for a step's candidates when nothing goes wrong."""
+    n = step.config.candidates
+    if uses_n(generation, step, role):
+        return [candidate_request(generation, step, role, row, messages, n=n)]
+    return [candidate_request(generation, step, role, row, messages, index=k) for k in range(n)]
+
+
+async def make_row(generation: Generation, index: int) -> RowOutcome:
+    """Generate, parse, score and select row `index`.
+
+    Raises ReplayMiss or Draining when a call may not be made, Incomplete when the run cannot go on.
+    """
+    plan = generation.plan
+    variation = plan.row(index)
+    row = _Row(generation, variation)
+    scope = plan.scope(variation)
+    columns: dict[str, Any] = {}
+    kept: dict[str, Mapping[str, Any]] = {}
+    rejected: list[Verdict] = []
+    prompt_sha = ""
+    for step in generation.steps:
+        prompt = render(step.template, {**scope, **kept})
+        prompt_sha = prompt.template_sha
+        ranked, verdicts, refused = await _run_step(row, step, prompt, {**scope, **kept})
+        rejected += verdicts
+        final = step is generation.steps[-1]
+        if final or not ranked:
+            columns |= _carried(plan, variation)
+            return RowOutcome(
+                variation, tuple(ranked) if final else (), tuple(rejected), row.cost, prompt_sha, kept, columns, refused
+            )
+        fields = ranked[0].candidate.fields or {}
+        kept[step.name] = fields
+        columns |= fields
+        rejected += [
+            Verdict(index, other, False, "select", f"step {step.name} keeps the best one") for other in ranked[1:]
+        ]
+    raise AssertionError("a plan has at least one step")
+
+
+def _carried(plan: Plan, variation: Variation) -> dict[str, Any]:
+    """Source columns and axes that the recipe carries into the dataset."""
+    source = plan.recipe.from_
+    carried = {name: (variation.source or {}).get(name) for name in (source.carry if source else [])}
+    return carried | {name: variation.values[name] for name in plan.recipe.carry}
+
+
+async def _run_step(
+    row: _Row, step: Step, prompt: Prompt, scope: Mapping[str, Any]
+) -> tuple[list[Scored], list[Verdict], bool]:
+    """The step's eligible candidates, best first; its verdicts; and whether every call was refused."""
+    index = row.variation.row
+    role = pick_model(row.generation.recipe, step.config, index)
+    model = row.generation.calls.models[role]
+    answers = await _ask(row, step, role, model, prompt)
+    verdicts: list[Verdict] = []
+    parsed: list[Candidate] = []
+    for candidate, refusal in answers:
+        if refusal:
+            verdicts.append(Verdict(index, Scored(candidate), False, "call", refusal))
+            continue
+        candidate, result = await _parse(row, step, role, model, prompt, candidate)
+        if result.fields is None:
+            verdicts.append(Verdict(index, Scored(candidate), False, "parse", result.reason))
+        else:
+            parsed.append(with_fields(candidate, result.fields))
+    refused = all(refusal for _, refusal in answers)
+    context = _context(row, step, prompt, scope)
+    scored = await score(step.scorers, parsed, context)
+    ranked, selected = select(scored, step.config.keep)
+    return list(ranked), [*verdicts, *selected], refused
+
+
+async def _ask(row: _Row, step: Step, role: str, model: OpenModel, prompt: Prompt) -> list[tuple[Candidate, str]]:
+    """The step's N candidates in index order, each with why its call was refused ('' when it was not)."""
+    n = step.config.candidates
+    if uses_n(row.generation, step, role):
+        stored = row.count(await _call(row, step, role, prompt, index=0, n=n))
+        if stored.response is None:
+            return [_refused(row, step, model, k, stored) for k in range(n)]
+        texts = stored.response.choices[:n]
+        seed = _seed(row, step, 0)
+        first = [
+            (_candidate(row, step, model, k, choice.text, choice.finish_reason, seed), "")
+            for k, choice in enumerate(texts)
+        ]
+        return first + await _ask_each(row, step, role, model, prompt, range(len(texts), n))
+    return await _ask_each(row, step, role, model, prompt, range(n))
+
+
+async def _ask_each(
+    row: _Row, step: Step, role: str, model: OpenModel, prompt: Prompt, wanted: range
+) -> list[tuple[Candidate, str]]:
+    """One request a candidate."""
+    calls = [_call(row, step, role, prompt, index=k, n=1) for k in wanted]
+    found: list[tuple[Candidate, str]] = []
+    for k, stored in zip(wanted, await _gather(calls), strict=True):
+        row.count(stored)
+        if stored.response is None:
+            found.append(_refused(row, step, model, k, stored))
+        else:
+            choice = stored.response.choices[0]
+            seed = _seed(row, step, k)
+            found.append((_candidate(row, step, model, k, choice.text, choice.finish_reason, seed), ""))
+    return found
+
+
+async def _gather(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """All results, in order. When one raises, the others still finish (their answers are paid), then it is raised."""
+    if len(calls) == 1:
+        return [await calls[0]]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    good: list[T] = []
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+        good.append(result)
+    return good
+
+
+async def _call(row: _Row, step: Step, role: str, prompt: Prompt, *, index: int, n: int) -> Stored:
+    request = candidate_request(row.generation, step, role, row.variation.row, prompt.messages, index=index, n=n)
+    return await row.generation.calls.call(role, request)
+
+
+def _seed(row: _Row, step: Step, index: int) -> int:
+    return candidate_seed(row.generation.recipe, row.variation.row, step.name, index)
+
+
+def _candidate(
+    row: _Row, step: Step, model: OpenModel, index: int, text: str, finish_reason: str, seed: int
+) -> Candidate:
+    return Candidate(row.variation.row, step.name, index, text, finish_reason, seed, model.config.name)
+
+
+def _refused(row: _Row, step: Step, model: OpenModel, index: int, stored: Stored) -> tuple[Candidate, str]:
+    candidate = _candidate(row, step, model, index, "", "error", _seed(row, step, index))
+    return candidate, f"{stored.outcome}: {stored.message}"
+
+
+async def _parse(
+    row: _Row, step: Step, role: str, model: OpenModel, prompt: Prompt, candidate: Candidate
+) -> tuple[Candidate, Parsed]:
+    """The candidate parsed; when it is not in form and the step allows it, after one repair call."""
+    parsed = step.output.parse(candidate.text, candidate.finish_reason)
+    if parsed.fields is not None or not step.config.repair or not parsed.reason.startswith("invalid"):
+        return candidate, parsed
+    request = build_request(
+        model.config,
+        repair_messages(prompt.messages, candidate.text, parsed.reason, step.output),
+        seed=candidate.seed,
+        row=candidate.row,
+        step=step.name,
+        purpose="repair",
+        index=candidate.index,
+    )
+    stored = row.count(await row.generation.calls.call(role, request))
+    if stored.response is None:
+        return candidate, parsed
+    choice = stored.response.choices[0]
+    again = step.output.parse(choice.text, choice.finish_reason)
+    if again.fields is None:
+        return candidate, Parsed(None, f"{parsed.reason}; after repair: {again.reason}")
+    return replace(candidate, text=choice.text, finish_reason=choice.finish_reason), again
+
+
+def _context(row: _Row, step: Step, prompt: Prompt, scope: Mapping[str, Any]) -> Context:
+    recipe = row.generation.recipe
+
+    async def ask(role: str, messages: Sequence[Message], *, index: int = 0) -> Stored:
+        """A scorer's own call, journaled like any other. `index` tells its calls apart within the row."""
+        model = row.generation.calls.models[role]
+        seed = seeds.derive(recipe.name, recipe.seed, row.variation.row, step.name, "judge", index)
+        request = build_request(
+            model.config, messages, seed=seed, row=row.variation.row, step=step.name, purpose="judge", index=index
+        )
+        return row.count(await row.generation.calls.call(role, request))
+
+    return Context(
+        variation=row.variation,
+        prompt=prompt,
+        scope=scope,
+        render=lambda text: render_text(text, scope),
+        ask=ask,
+    )

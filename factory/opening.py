@@ -1,0 +1,111 @@
+"""The models of a recipe, opened: backends by name, prices, and what a budget needs to know before the first call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from factory import registry
+from factory.backends import Backend
+from factory.calling import OpenModel
+from factory.errors import FactoryError, Place, RecipeError, UsageError
+from factory.generating import Step
+from factory.planning import Plan
+from factory.prices import price_for
+from factory.recipe import ModelConfig, Recipe
+from factory.types import Request, Response
+
+CONCURRENCY = {"openai": 32, "embedded": 64, "echo": 64}
+"""Attempts in flight where the recipe does not say."""
+
+
+class Unopened:
+    """A backend that could not be opened (no key, say). Enough to replay; the first call raises what was wrong."""
+
+    honours_n: bool | None = None
+    local = False
+
+    def __init__(self, error: UsageError):
+        self.error = error
+
+    async def generate(self, request: Request) -> Response:
+        raise self.error
+
+    async def close(self) -> None:
+        return None
+
+
+def used_roles(recipe: Recipe, steps: Sequence[Step]) -> list[str]:
+    """Roles that steps write with, or that a scorer names in its `model` option, in the recipe's order."""
+    roles = {role for step in steps for role, _ in step.config.models}
+    roles |= {str(spec.options.get("model")) for step in steps for spec in step.config.score}
+    return [role for role in recipe.models if role in roles]
+
+
+def open_backend(config: ModelConfig) -> Backend:
+    """A model's backend. Raises UsageError (no key, an absent extra), FactoryError where a plugin fails."""
+    try:
+        backend: Backend = registry.lookup("backend", config.backend)(config)
+        if not isinstance(backend, Backend):
+            raise TypeError("a backend has `honours_n`, `local`, `generate` and `close`")
+    except FactoryError:
+        raise
+    except Exception as error:  # a plugin's code: whatever it raises is told as its own
+        told = f"the backend of {config.name} cannot be opened: {type(error).__name__}: {str(error)[:500]}"
+        raise FactoryError(told, "FACTORY_TRACEBACK=1 shows where this began", code="backend") from error
+    return backend
+
+
+def open_models(plan: Plan, steps: Sequence[Step], *, must_open: bool) -> dict[str, OpenModel]:
+    """Open every model the run uses. `must_open` False: one that cannot be opened may still be replayed.
+
+    Raises UsageError (no key in the environment, an absent extra).
+    """
+    opened: dict[str, OpenModel] = {}
+    for role in used_roles(plan.recipe, steps):
+        config = plan.recipe.models[role]
+        try:
+            backend = open_backend(config)
+        except UsageError as error:
+            if must_open:
+                raise
+            backend = Unopened(error)
+        concurrency = config.concurrency or CONCURRENCY.get(config.backend, 16)
+        price = price_for(config, local=backend.local)
+        opened[role] = OpenModel(role, config, backend, price, asyncio.Semaphore(concurrency), concurrency)
+    return opened
+
+
+def check_open(models: dict[str, OpenModel]) -> None:
+    """Raise what kept a model from being opened, now that calls are to be made."""
+    for model in models.values():
+        if isinstance(model.backend, Unopened):
+            raise model.backend.error
+
+
+def check_budget(recipe: Recipe, models: dict[str, OpenModel]) -> None:
+    """With a budget every call needs a worst case: a known price and `max_tokens`. Raises RecipeError."""
+    if recipe.budget is None:
+        return
+    faults: list[Place] = []
+    for role, model in models.items():
+        if model.price.unknown:
+            faults.append(
+                recipe.place(
+                    "models",
+                    role,
+                    message=f"the price of {model.config.name} is not known, so a budget cannot be kept",
+                    hint="give it a `price: {input: …, output: …}` in USD per million tokens",
+                )
+            )
+        if model.config.max_tokens is None:
+            faults.append(
+                recipe.place(
+                    "models",
+                    role,
+                    message="a budget needs `max_tokens`: without it a call has no worst case",
+                    hint="for example `max_tokens: 700`",
+                )
+            )
+    if faults:
+        raise RecipeError(faults)

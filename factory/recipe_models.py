@@ -1,0 +1,126 @@
+"""The `models:` of a recipe: where a model is, what it costs, how it samples."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from factory.recipe_section import Float, Int, Section, fault
+from factory.types import Sampling
+
+IN_PROCESS = frozenset({"echo", "embedded", "transformers", "vllm"})
+NEEDS_MODEL = frozenset({"embedded", "openai", "transformers", "vllm"})
+RESERVED_BODY = frozenset({"messages", "model", "n", "seed", "stream"})
+SECRET_HEADERS = frozenset({"api-key", "authorization", "proxy-authorization", "x-api-key"})
+
+
+class Price(Section):
+    """USD per million tokens."""
+
+    input: Float = Field(ge=0)
+    output: Float = Field(ge=0)
+    cached_input: Float | None = Field(default=None, ge=0, description="default: the input price")
+
+
+def _check_stop(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _check_url(value: str) -> str:
+    if not re.match(r"https?://[^/\s]+", value):
+        raise fault(f"`{value[:60]}` is no URL", "write http://HOST:PORT/v1 or https://HOST/v1")
+    if "@" in value.split("/")[2]:
+        raise fault("holds a user name or password", "keys come from the environment: use `api_key_env`")
+    return value.rstrip("/")
+
+
+def _check_key_env(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+        raise fault("is no name of an environment variable", "a key itself never stands in a recipe")
+    return value
+
+
+def _check_headers(value: dict[str, str]) -> dict[str, str]:
+    for name in value:
+        if name.lower() in SECRET_HEADERS:
+            raise fault(f"the header `{name}` would hold a key", "keys come from the environment: `api_key_env`", name)
+    return value
+
+
+def _check_body(value: dict[str, Any]) -> dict[str, Any]:
+    for name in value:
+        if name in RESERVED_BODY:
+            raise fault(f"`{name}` is set by the factory itself", "remove it from `extra_body`", name)
+    return value
+
+
+class ModelConfig(Section):
+    """A model of a role: where it is, what it costs, how it samples."""
+
+    backend: str = Field(min_length=1)
+    model: str = ""
+    base_url: Annotated[str, AfterValidator(_check_url)] | None = None
+    api_key_env: Annotated[str, AfterValidator(_check_key_env)] | None = Field(
+        default=None, description="environment variable that holds the key (default OPENAI_API_KEY)"
+    )
+    identity: str | None = Field(
+        default=None, min_length=1, description="a name for this model that outlives its address"
+    )
+    headers: Annotated[dict[str, str], AfterValidator(_check_headers)] = Field(default_factory=dict)
+    extra_body: Annotated[dict[str, Any], AfterValidator(_check_body)] = Field(default_factory=dict)
+    timeout: Float = Field(default=120.0, gt=0, description="seconds for one attempt")
+    concurrency: Int | None = Field(default=None, ge=1)
+    requests_per_minute: Float | None = Field(default=None, gt=0)
+    tokens_per_minute: Float | None = Field(default=None, gt=0)
+    price: Price | None = None
+    temperature: Float | None = Field(default=None, ge=0)
+    top_p: Float | None = Field(default=None, gt=0, le=1)
+    max_tokens: Int | None = Field(default=None, ge=1)
+    stop: Annotated[list[Annotated[str, Field(min_length=1)]], BeforeValidator(_check_stop)] | None = None
+    reasoning_effort: str | None = None
+    presence_penalty: Float | None = None
+    frequency_penalty: Float | None = None
+    top_k: Int | None = None
+    min_p: Float | None = Field(default=None, ge=0, le=1)
+    license: str | None = Field(default=None, description="licence of the model's output; goes into the dataset card")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_short(cls, data: object) -> object:
+        return split_model(data) if isinstance(data, str) else data
+
+    @model_validator(mode="after")
+    def _check_model(self) -> ModelConfig:
+        if not self.model and self.backend in NEEDS_MODEL:
+            example = "embedded/tiny" if self.backend == "embedded" else f"{self.backend}/MODEL"
+            raise fault(f"the backend `{self.backend}` needs a `model`", f"for example {example}")
+        return self
+
+    @property
+    def name(self) -> str:
+        """`backend/model`; the backend alone where there is no model."""
+        return f"{self.backend}/{self.model}" if self.model else self.backend
+
+    @property
+    def identity_key(self) -> str:
+        """What a call's id knows of the model: `identity`, or `backend/model@base_url`."""
+        if self.identity:
+            return self.identity
+        if self.backend in IN_PROCESS and not self.base_url:
+            return self.name
+        return f"{self.backend}/{self.model}@{self.base_url or 'default'}"
+
+    def sampling(self) -> Sampling:
+        """The sampling parameters that are set."""
+        named = ("reasoning_effort", "presence_penalty", "frequency_penalty", "top_k", "min_p")
+        extra = {name: value for name in named if (value := getattr(self, name)) is not None}
+        extra |= self.extra_body
+        return Sampling(self.temperature, self.top_p, self.max_tokens, tuple(self.stop or ()), extra)
+
+
+def split_model(text: str) -> dict[str, str]:
+    """`BACKEND/MODEL`, split at the first slash, as a mapping."""
+    backend, _, model = text.partition("/")
+    return {"backend": backend, "model": model}

@@ -1,0 +1,56 @@
+"""Length: bounds veto, a target gives the closeness to it."""
+
+from __future__ import annotations
+
+import re
+
+from factory.errors import UsageError
+from factory.scorers import Context, text_of, veto
+from factory.types import Candidate, Score
+
+UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+"""Scripts without spaces between words: Thai, Lao, Burmese, Khmer, Japanese kana, Han."""
+
+
+def count_words(text: str) -> int:
+    """Words between white space; in scripts written without spaces every character counts as one."""
+    if text.isascii():
+        return len(text.split())
+    rest, characters = UNSPACED.subn(" ", text)
+    return len(rest.split()) + characters
+
+
+def length(
+    candidate: Candidate,
+    context: Context,
+    *,
+    min_words: int | None = None,
+    max_words: int | None = None,
+    min_chars: int | None = None,
+    max_chars: int | None = None,
+    target_words: int | None = None,
+    on: str | None = None,
+) -> Score:
+    """Word and character bounds veto; 0…1, higher is nearer to `target_words` (1 without a target).
+
+    The value is the smaller of words and target over the larger.
+    """
+    if (
+        (min_words or 0) > (max_words if max_words is not None else float("inf"))
+        or (min_chars or 0) > (max_chars if max_chars is not None else float("inf"))
+        or (target_words is not None and target_words < 1)
+    ):
+        raise UsageError("no text fits these bounds of `length`", "min ≤ max, and target_words ≥ 1")
+    text = text_of(candidate, on)
+    words, chars = count_words(text), len(text)
+    for amount, least, most, unit in (
+        (words, min_words, max_words, "words"),
+        (chars, min_chars, max_chars, "characters"),
+    ):
+        if least is not None and amount < least:
+            return veto("length", f"{amount} {unit}, at least {least} wanted")
+        if most is not None and amount > most:
+            return veto("length", f"{amount} {unit}, at most {most} wanted")
+    if target_words is None:
+        return Score("length", 1.0, f"{words} words")
+    return Score("length", min(words, target_words) / max(words, target_words), f"{words} words of {target_words}")

@@ -1,0 +1,116 @@
+"""What an execution holds open: the directory's lock, the journal, the budget, the models."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from factory.budget import Budget
+from factory.calling import Calls, OpenModel
+from factory.compiling import Job
+from factory.generating import Generation, probe_request
+from factory.journal import Journal
+from factory.locking import hold
+from factory.opening import check_budget, check_open, open_models
+from factory.progress import Progress
+from factory.run_dir import RunDir, check_plan, choose_run_dir, start
+from factory.types import NANO
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How to run, beside the recipe. `on_progress` gets a snapshot four times a second, `notice` single sentences."""
+
+    out: Path | None = None
+    runs_dir: Path = Path("runs")
+    reuse: tuple[Path, ...] = ()
+    replay: bool = False
+    retry_failed: bool = False
+    on_progress: Callable[[Progress], None] | None = None
+    notice: Callable[[str], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An open run directory, with everything a row needs."""
+
+    job: Job
+    options: RunOptions
+    run: RunDir
+    journal: Journal
+    budget: Budget
+    calls: Calls
+    notices: list[str]
+
+    def generation(self) -> Generation:
+        """What rows share, before it is known how candidates are asked for."""
+        return Generation(self.job.plan, self.job.steps, self.calls)
+
+
+@asynccontextmanager
+async def open_session(job: Job, options: RunOptions) -> AsyncIterator[Session]:
+    """Check everything that can be checked, then lock the directory and open the journal.
+
+    Raises UsageError (no key, a directory of another plan or in use), StorageFull, JournalDamaged. A model that
+    cannot be opened is no error yet where the journal may have all that is needed.
+    """
+    plan = job.plan
+    run = choose_run_dir(plan, options.out, options.runs_dir)
+    check_plan(run, plan)
+    warm = options.replay or bool(options.reuse) or any(run.journal.glob("*.sqlite"))
+    models = open_models(plan, job.steps, must_open=not warm)
+    try:
+        check_budget(plan.recipe, models)
+        with hold(run.path):
+            check_plan(run, plan)
+            start(run, plan)
+            session = _open(job, options, run, models)
+            try:
+                yield session
+            finally:
+                session.journal.close()
+    finally:
+        for model in models.values():
+            await model.backend.close()
+
+
+def _open(job: Job, options: RunOptions, run: RunDir, models: dict[str, OpenModel]) -> Session:
+    notices: list[str] = []
+
+    def notice(text: str) -> None:
+        notices.append(text)
+        if options.notice is not None:
+            options.notice(text)
+
+    reuse = [path / "journal" for path in options.reuse]
+    journal = Journal.open(run.journal, writable=True, reuse=reuse, notice=notice, retry_failed=options.retry_failed)
+    budget_config = job.recipe.budget
+    cap = None if budget_config is None else round(budget_config.usd * NANO)
+    budget = Budget(cap, journal.spent_nano())
+    calls = Calls(journal, budget, models, notice=notice)
+    return Session(job, options, run, journal, budget, calls, notices)
+
+
+async def resolve_n_modes(session: Session) -> Generation:
+    """The generation with, per role, whether one request may ask for all candidates: known of the backend, or found
+    by one journaled probe. Raises ReplayMiss when the probe may not be made now."""
+    recipe, calls = session.job.recipe, session.calls
+    modes: dict[str, bool] = {}
+    roles = {role for step in session.job.steps if step.config.candidates > 1 for role, _ in step.config.models}
+    for role in sorted(roles):
+        model = calls.models[role]
+        if model.backend.honours_n is not None:
+            modes[role] = model.backend.honours_n
+            continue
+        stored = await calls.call(role, probe_request(recipe, role, model.config))
+        modes[role] = stored.response is not None and len(stored.response.choices) >= 2
+    return replace(session.generation(), n_modes=modes)
+
+
+async def go_live(session: Session) -> Generation:
+    """Allow calls from now on. Raises what kept a model from being opened."""
+    check_open(session.calls.models)
+    session.calls.live = True
+    return await resolve_n_modes(session)

@@ -1,0 +1,281 @@
+"""The values that flow through the factory. All are frozen; only the recipe (`factory.recipe`) is a pydantic model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+Role = Literal["system", "user", "assistant"]
+Purpose = Literal["generate", "repair", "judge", "probe"]
+
+STAGES = ("call", "parse", "score", "select", "filter", "decontaminate", "dedup", "unused")
+"""Where a candidate can end, in the order of a row's walk."""
+
+NANO = 1_000_000_000
+"""Money is counted in integer nano-USD: 1 USD is `NANO` of them."""
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text. Raises TypeError on what JSON cannot hold."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat message."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Rendered messages, with the SHA-256 (hex) of the template and of everything it includes."""
+
+    messages: tuple[Message, ...]
+    template_sha: str
+
+
+@dataclass(frozen=True, slots=True)
+class Variation:
+    """What the plan drew for one row: axis values (JSON values) and, with `from:`, the source row."""
+
+    row: int
+    values: Mapping[str, Any]
+    source: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Sampling parameters as asked. `extra` holds further request fields (`reasoning_effort`, `extra_body`, …)."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def body(self) -> dict[str, Any]:
+        """The parameters that are set, as request fields."""
+        fields: dict[str, Any] = dict(self.extra)
+        for name in ("temperature", "top_p", "max_tokens"):
+            if (value := getattr(self, name)) is not None:
+                fields[name] = value
+        if self.stop:
+            fields["stop"] = list(self.stop)
+        return fields
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call to a model: everything that is asked, and for whom.
+
+    `identity` is `backend/model@base_url` or the recipe's `identity:`. `row` is None for a probe.
+    `index` is the candidate for single requests, 0 where one request asks for all `n`.
+    """
+
+    identity: str
+    model: str
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    n: int
+    seed: int
+    row: int | None
+    step: str
+    purpose: Purpose
+    index: int
+    response_format: Mapping[str, Any] | None = None
+
+    def content(self) -> dict[str, Any]:
+        """The request as plain data: what `call_id` hashes and the journal stores."""
+        return {
+            "identity": self.identity,
+            "model": self.model,
+            "messages": [[m.role, m.content] for m in self.messages],
+            "sampling": self.sampling.body(),
+            "n": self.n,
+            "seed": self.seed,
+            "row": self.row,
+            "step": self.step,
+            "purpose": self.purpose,
+            "index": self.index,
+            "response_format": self.response_format,
+        }
+
+    @property
+    def call_id(self) -> str:
+        """32 hex digits: SHA-256 over the canonical JSON of `content()`, cut to 128 bits."""
+        return hashlib.sha256(canonical_json(self.content()).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one answer as the server counted them; `estimated` where it did not say and we counted."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One answer: its text and why it ended (`stop`, `length`, `content_filter`, …). `reasoning` is kept apart."""
+
+    text: str
+    finish_reason: str
+    reasoning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What one attempt brought back. `model` is the name the server gave itself."""
+
+    choices: tuple[Choice, ...]
+    usage: Usage
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One of a row's N texts. `fields` are the parsed output columns, None until (or unless) parsing succeeds."""
+
+    row: int
+    step: str
+    index: int
+    text: str
+    finish_reason: str
+    seed: int
+    model: str
+    fields: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A scorer's opinion of one candidate. `value` None means missing (never 0); `vetoed` when a bound was broken."""
+
+    name: str
+    value: float | None
+    reason: str = ""
+    vetoed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A candidate with its scores; `total` is the weighted mean of the weighted ones (0 without any)."""
+
+    candidate: Candidate
+    scores: tuple[Score, ...] = ()
+    total: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The end of one candidate: accepted, or rejected at a stage (see `STAGES`) for a reason.
+
+    `matched` names what a duplicate or a contaminated row matched.
+    """
+
+    row: int
+    scored: Scored
+    accepted: bool
+    stage: str = ""
+    reason: str = ""
+    matched: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Money and tokens of a set of answers. `nano_usd` None: a price is unknown (never a silent 0)."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    nano_usd: int | None = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        unknown = self.nano_usd is None or other.nano_usd is None
+        return Cost(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            None if unknown else (self.nano_usd or 0) + (other.nano_usd or 0),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One attempt at a call. Lost attempts have None tokens and cost, and an upper bound instead."""
+
+    call_id: str
+    attempt: int
+    row: int | None
+    step: str
+    purpose: str
+    model: str
+    prompt_tokens: int | None
+    cached_tokens: int | None
+    completion_tokens: int | None
+    reasoning_tokens: int | None
+    nano_usd: int | None
+    upper_bound_nano_usd: int | None
+    price_source: str
+    outcome: str
+    latency_s: float | None
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowOutcome:
+    """A finished row before curation.
+
+    `ranked`: the last step's eligible candidates, best first (−total, index). `rejected`: verdicts already given
+    (stages call, parse, score, select). `cost`: the sum over the row's usable responses. `context`: what each step
+    kept, by step name. `refused`: the row got no candidate because its calls failed for good.
+    """
+
+    variation: Variation
+    ranked: tuple[Scored, ...]
+    rejected: tuple[Verdict, ...]
+    cost: Cost
+    prompt_sha: str
+    context: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    refused: bool = False
+
+    @property
+    def row(self) -> int:
+        return self.variation.row
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRow:
+    """One accepted row as it is exported: output columns in order, carried columns, and `meta`."""
+
+    columns: Mapping[str, Any]
+    meta: Mapping[str, Any]
+
+    def flat(self) -> dict[str, Any]:
+        """The row as the dataset holds it."""
+        return {**self.columns, "meta": dict(self.meta)}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One result of an audit."""
+
+    name: str
+    value: float | None
+    interval: tuple[float, float] | None = None
+    n: int = 0
+    mde: float | None = None
+    gate: str | None = None
+    verdict: Literal["PASS", "FAIL", "INCONCLUSIVE"] = "INCONCLUSIVE"
+    sentence: str = ""
+
+
+def with_fields(candidate: Candidate, fields: Mapping[str, Any]) -> Candidate:
+    """The candidate with its parsed output."""
+    return replace(candidate, fields=fields)

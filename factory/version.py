@@ -1,0 +1,3 @@
+"""The version of the factory."""
+
+__version__ = "0.1.0"
