@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from factory.backends.batching import Engine, Task
 from factory.backends.embedded import MODELS
-from factory.llama import load_llama
+from factory.backends.embedded.batching import Engine, Task
+from factory.backends.embedded.llama import load_llama
 
 BATCHES = (1, 16, 64)
 PROMPT_TOKENS = 48

@@ -18,7 +18,7 @@ from factory.backends.addresses import DEFAULT_BASE_URL, host_of, is_loopback
 from factory.types import Usage
 
 if TYPE_CHECKING:
-    from factory.recipe_models import ModelConfig
+    from factory.recipe.models import ModelConfig
 
 Source = Literal["recipe", "genai-prices", "local", "unknown"]
 Rate = Fraction | int

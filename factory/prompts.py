@@ -24,9 +24,9 @@ from typing import Any, Protocol
 import jinja2
 from jinja2 import meta, nodes
 
-from factory import recipe_yaml
 from factory.errors import Place, RecipeError, UsageError, nearest
-from factory.recipe_files import find_file, is_path, missing_file, read_text, shipped, shown
+from factory.recipe.document import read as read_document
+from factory.recipe.files import find_file, is_path, missing_file, read_text, shipped, shown
 from factory.templating import (
     SPECIAL,
     explain,
@@ -151,7 +151,7 @@ def _split_front_matter(text: str, file: str, line: int) -> tuple[str | None, st
 
 
 def _read_front_matter(text: str, file: str, line: int) -> list[Part]:
-    document = recipe_yaml.read(text, file, first_line=line)
+    document = read_document(text, file, first_line=line)
     if document.faults:
         raise RecipeError(document.faults)
     data = {} if document.data is None else document.data

@@ -13,7 +13,7 @@ import pytest
 
 from factory.backends.openai import ChatServer, open_backend
 from factory.errors import CallFault
-from factory.recipe_models import ModelConfig
+from factory.recipe.models import ModelConfig
 from factory.types import Message, Request, Response, Sampling
 
 OK_BODY = {

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from factory.backends.batching import Batch, Completion, Task, _Job
-from factory.llama import Llama
-from factory.llama_config import LlamaConfig, read_config
+from factory.backends.embedded.batching import Batch, Completion, Task, _Job
+from factory.backends.embedded.llama import Llama
+from factory.backends.embedded.llama_config import LlamaConfig, read_config
 
 
 def make_config(**changes: Any) -> LlamaConfig:

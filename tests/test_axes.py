@@ -18,10 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from factory.axes import Axis, Branches, check_branches, draw, parents, sort_axes, support, value_key
-from factory.axis_reading import check_name, compile_axis
 from factory.errors import MissingExtra, RecipeError, UsageError
-from factory.recipe_axes import AxisConfig
+from factory.planning.axes import Axis, Branches, check_branches, draw, parents, sort_axes, support, value_key
+from factory.planning.axis_reading import check_name, compile_axis
+from factory.recipe.axes import AxisConfig
 
 ROWS = 4000
 
@@ -256,9 +256,9 @@ def test_axes_rows_and_seeds_are_independent() -> None:
 CODE = """
 import json, sys
 from pathlib import Path
-from factory.axes import draw
-from factory.axis_reading import compile_axis
-from factory.recipe_axes import AxisConfig
+from factory.planning.axes import draw
+from factory.planning.axis_reading import compile_axis
+from factory.recipe.axes import AxisConfig
 entries = json.loads(sys.argv[1])
 axes = {name: compile_axis(AxisConfig.model_validate(entry), Path())[0] for name, entry in entries.items()}
 rows = [{name: draw(axis, 3, row, name, {"a": "x"}) for name, axis in axes.items()} for row in (5, 0, 10**9)]

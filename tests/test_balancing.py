@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from factory.axes import Axis, sort_axes
-from factory.axis_reading import compile_axis
-from factory.balancing import STRATA, Blocks, balanced_draws, whole_weights
-from factory.recipe_axes import AxisConfig
+from factory.planning.axes import Axis, sort_axes
+from factory.planning.axis_reading import compile_axis
+from factory.planning.balancing import STRATA, Blocks, balanced_draws, whole_weights
+from factory.recipe.axes import AxisConfig
 
 
 def rows_of(entries: Mapping[str, Any], indices: Any, seed: int = 7, base: Path = Path()) -> list[dict[str, Any]]:

@@ -39,7 +39,7 @@ from factory.errors import (
 from factory.health import Health, Pace, Patience, backoff
 from factory.journal import Journal, Lease, Stored
 from factory.prices import price_for
-from factory.recipe_models import ModelConfig
+from factory.recipe.models import ModelConfig
 from factory.types import Choice, LedgerEntry, Message, Request, Response, Sampling, Usage
 
 PRICE = {"input": 1.0, "output": 10.0}  # 1,000 and 10,000 nano-USD a token

@@ -21,7 +21,7 @@ from support import ROOT, command, environment, factory, factory_json, parquet_h
 
 from factory.cli import COMMANDS, main
 from factory.doctor import BASE
-from factory.recipe_yaml import read
+from factory.recipe.document import read
 
 Run = Callable[..., tuple[int, str, str]]
 

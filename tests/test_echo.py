@@ -15,7 +15,7 @@ from factory.backends import Backend
 from factory.backends.echo import Echo, open_backend
 from factory.errors import BadRequest
 from factory.prices import cost, price_for
-from factory.recipe_models import ModelConfig
+from factory.recipe.models import ModelConfig
 from factory.types import Message, Request, Response, Sampling
 
 

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llama_models import MODEL, WIDE, make_config, make_model, make_weights, run_alone, run_together
 
-from factory.backends.batching import Task
 from factory.backends.embedded import MODELS, Chat
+from factory.backends.embedded.batching import Task
+from factory.backends.embedded.llama import BLOCK, Cache, Llama, load_llama
+from factory.backends.embedded.scratch import Scratch
 from factory.errors import UsageError
-from factory.llama import BLOCK, Cache, Llama, load_llama
-from factory.scratch import Scratch
 from factory.types import Message
 
 # --- the forward pass -------------------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ DIGESTS = """
 import hashlib, json, random, sys
 sys.path.insert(0, sys.argv[1])
 from llama_models import WIDE, run_alone, run_together
-from factory.backends.batching import Task
+from factory.backends.embedded.batching import Task
 rng = random.Random(4)
 tasks = [
     Task(tuple(rng.randrange(2000) for _ in range(rng.randrange(1, 140))), (i, i + 1), 0.9, rng.choice([1.0, 0.8]), 40)

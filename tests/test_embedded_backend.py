@@ -16,10 +16,10 @@ import pytest
 from llama_models import MODEL, make_weights
 
 from factory.backends import Backend
-from factory.backends.batching import Engine, Task
 from factory.backends.embedded import MODELS, Chat, EmbeddedBackend, open_backend
+from factory.backends.embedded.batching import Engine, Task
+from factory.backends.embedded.llama_config import read_config
 from factory.errors import BadRequest, ConnectionFailed, ContextTooLong, FactoryError, UsageError
-from factory.llama_config import read_config
 from factory.types import Message, Request, Sampling
 
 PRINTABLE = [chr(code) for code in range(33, 127)] + ["Ġ"]

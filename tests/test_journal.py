@@ -19,9 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from journal_calls import AT, make_call, make_request, same, settle_calls
 
-from factory import journal_files, journal_rows
 from factory.errors import FactoryError, StorageFull, UsageError
 from factory.journal import Journal, Lease, Stored
+from factory.journal import files as journal_files
+from factory.journal import rows as journal_rows
 from factory.types import Choice, LedgerEntry, Response, Usage, canonical_json
 
 
@@ -556,7 +557,7 @@ def test_network_file_systems_are_known(path: str, kind: str | None) -> None:
 def test_no_write_ahead_log_on_a_network_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_journal(tmp_path) as journal:  # begun on a local disk
         settle(journal, make_call(0))
-    monkeypatch.setattr("factory.journal.network_filesystem", lambda directory: "nfs4")
+    monkeypatch.setattr("factory.journal.store.network_filesystem", lambda directory: "nfs4")
     notices: list[str] = []
     with open_journal(tmp_path, notice=notices.append) as journal:
         assert len(notices) == 1 and "nfs4" in notices[0] and str(tmp_path) in notices[0]

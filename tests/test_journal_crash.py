@@ -16,8 +16,8 @@ from journal_calls import make_call, same
 
 from factory.errors import FactoryError, JournalDamaged
 from factory.journal import Journal
-from factory.journal_rows import digest_fields
-from factory.wal import mark_path, scan_log
+from factory.journal.rows import digest_fields
+from factory.journal.wal import mark_path, scan_log
 
 HERE = Path(__file__).parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])}

@@ -13,14 +13,13 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "factory"
 
 LAYERS: dict[int, set[str]] = {
-    0: {"types", "errors", "seeds", "files"},
-    1: {"registry", "recipe", "prompts", "planning", "sources"},
-    2: {"backends", "scorers", "filters", "parsing", "minhash", "llama", "prices", "token_counts"},
+    0: {"types", "errors", "seeds", "files", "version"},
+    1: {"registry", "recipe", "templating", "prompts", "planning", "sources"},
+    2: {"backends", "scorers", "filters", "parsing", "minhash", "postings", "prices", "pacing", "token_counts"},
     3: {
-        "journal", "budget", "ledger", "locking", "scoring", "calling", "health",
-        "generating", "worst_case", "curation",
-        "exporting", "columns", "card", "auditing", "outputs", "run_dir", "progress", "results", "opening", "session",
-        "finishing", "compiling",
+        "journal", "budget", "ledger", "locking", "scoring", "calling", "health", "generating", "worst_case",
+        "curation", "exporting", "columns", "card", "auditing", "outputs", "run_dir", "progress", "results", "opening",
+        "compiling", "session", "finishing",
     },
     4: {"window", "runner", "previewing", "explaining", "starters", "doctor", "api"},
     5: {"cli", "__main__"},

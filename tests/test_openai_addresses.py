@@ -16,7 +16,7 @@ from factory import errors
 from factory.backends import addresses
 from factory.backends.openai import list_models, open_backend
 from factory.errors import CallFault
-from factory.recipe_models import ModelConfig
+from factory.recipe.models import ModelConfig
 from factory.types import Response
 
 CERTIFICATES = Path(__file__).parent / "certificates"

@@ -31,7 +31,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory.prices import LOCAL, PriceTable, Tier, cost, price_for, unknown_price, upper_bound
-from factory.recipe_models import ModelConfig, Price
+from factory.recipe.models import ModelConfig, Price
 from factory.types import Usage
 
 NOON = datetime(2026, 11, 22, 12, 30, tzinfo=UTC)

@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from factory import recipe_yaml
 from factory.errors import FactoryError, RecipeError, UsageError
 from factory.planning import compile_plan
 from factory.recipe import (
@@ -29,6 +28,7 @@ from factory.recipe import (
     parse_recipe,
     shipped,
 )
+from factory.recipe import document as recipe_yaml
 from factory.types import canonical_json
 
 MINIMAL = "name: x\nprompt: hi\nmodels: {writer: echo}\n"

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.sampling import draw, uniforms
+from factory.backends.embedded.sampling import draw, uniforms
 
 
 @settings(max_examples=50, deadline=None)

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.equation_tokens import plain_latex
-from factory.equations import find_equations
 from factory.errors import UsageError
 from factory.prompts import render_text
 from factory.scorers import Context
 from factory.scorers.arithmetic import arithmetic
 from factory.scorers.choice_answer import choice_answer
+from factory.scorers.equation_tokens import plain_latex
+from factory.scorers.equations import find_equations
 from factory.scorers.format import format
 from factory.scorers.language import language
 from factory.scorers.length import length

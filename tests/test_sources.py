@@ -20,11 +20,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factory.documents import cut_markdown, cut_words
 from factory.errors import UsageError
-from factory.recipe_axes import SourceConfig
+from factory.recipe.axes import SourceConfig
 from factory.sources import read_lines, read_source, read_table
-from factory.tables import json_value
+from factory.sources.documents import cut_markdown, cut_words
+from factory.sources.tables import json_value
 
 ROWS = [{"id": 1, "text": "one"}, {"id": 2, "text": "zwei äöü 🙂"}, {"id": 3, "text": 'three, "quoted"\nline'}]
 
@@ -264,7 +264,7 @@ def test_a_hub_name_without_a_network_says_what_to_do(tmp_path: Path) -> None:
     code = (
         "from pathlib import Path\n"
         "from factory.errors import UsageError\n"
-        "from factory.recipe_axes import SourceConfig\n"
+        "from factory.recipe.axes import SourceConfig\n"
         "from factory.sources import read_source\n"
         "try:\n"
         f"    read_source(SourceConfig.model_validate('somebody/no-such-data'), Path({str(tmp_path)!r}))\n"

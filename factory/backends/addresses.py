@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from factory.errors import UsageError
 
 if TYPE_CHECKING:
-    from factory.recipe_models import ModelConfig
+    from factory.recipe.models import ModelConfig
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 DEFAULT_KEY = "OPENAI_API_KEY"

@@ -9,7 +9,7 @@ from factory.token_counts import count_bytes
 from factory.types import Choice, Request, Response, Usage
 
 if TYPE_CHECKING:
-    from factory.recipe_models import ModelConfig
+    from factory.recipe.models import ModelConfig
 
 
 def open_backend(model: ModelConfig) -> Echo:

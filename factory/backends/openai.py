@@ -19,7 +19,7 @@ from factory.errors import BadBody, CallFault, ModelMissing, Unauthorized
 from factory.types import Request, Response
 
 if TYPE_CHECKING:
-    from factory.recipe_models import ModelConfig
+    from factory.recipe.models import ModelConfig
 
 _HIDDEN = "[key]"
 _SURELY_SECRET = 12

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 
-from factory.equation_tokens import Number, plain_latex
-from factory.equations import Equation, evaluate_text, find_equations, read_numbers, show_number
 from factory.errors import UsageError, nearest
 from factory.scorers import Context, as_text, column, render_template, shorten, text_of, veto
+from factory.scorers.equation_tokens import Number, plain_latex
+from factory.scorers.equations import Equation, evaluate_text, find_equations, read_numbers, show_number
 from factory.types import Candidate, Score
 
 MAX_CHARS = 100_000

@@ -1,10 +1,10 @@
 """A recipe: what is wanted, as YAML. `load_recipe` reads one and reports every fault at once.
 
-The parts: `recipe_shape` (prompts, plugins, steps, the recipe), `recipe_models` and `recipe_axes` (its sections),
-`recipe_yaml`, `recipe_overrides`, `recipe_checks`, `recipe_faults`, `recipe_loading` (how it is read), `recipe_schema`.
+The parts: `shape` (prompts, plugins, steps, the recipe), `models` and `axes` (its sections), `document` (YAML),
+`overrides`, `checks`, `faults`, `loading` (how it is read), `schema`.
 """
 
-from factory.recipe_axes import (
+from factory.recipe.axes import (
     AXIS_KINDS,
     AxisConfig,
     ChunkConfig,
@@ -17,12 +17,12 @@ from factory.recipe_axes import (
     TableConfig,
     UniformConfig,
 )
-from factory.recipe_files import find_file, shipped
-from factory.recipe_loading import build_recipe, load_recipe, parse_recipe
-from factory.recipe_models import ModelConfig, Price, split_model
-from factory.recipe_overrides import Overrides
-from factory.recipe_schema import json_schema
-from factory.recipe_shape import (
+from factory.recipe.files import find_file, shipped
+from factory.recipe.loading import build_recipe, load_recipe, parse_recipe
+from factory.recipe.models import ModelConfig, Price, split_model
+from factory.recipe.overrides import Overrides
+from factory.recipe.schema import json_schema
+from factory.recipe.shape import (
     BudgetConfig,
     ExportConfig,
     GenerateConfig,

@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError, SchemaValidator, ValidationError, core_schema
 
-from factory.output_schema import schema_types
-from factory.output_values import (
+from factory.parsing.schema import schema_types
+from factory.parsing.values import (
     fold,
     json_key,
     read_bool,

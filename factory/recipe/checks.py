@@ -13,10 +13,10 @@ from pydantic import BaseModel, ValidationError
 
 from factory import registry
 from factory.errors import Place, UsageError, nearest
-from factory.recipe_axes import SourceConfig
-from factory.recipe_faults import collect
-from factory.recipe_models import ModelConfig
-from factory.recipe_shape import GenerateConfig, KeepConfig, ScorerConfig
+from factory.recipe.axes import SourceConfig
+from factory.recipe.faults import collect
+from factory.recipe.models import ModelConfig
+from factory.recipe.shape import GenerateConfig, KeepConfig, ScorerConfig
 
 Placer = Callable[..., Place]
 Part = TypeVar("Part", bound=BaseModel)

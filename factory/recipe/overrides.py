@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from factory.errors import Place, nearest
-from factory.recipe_models import split_model
-from factory.recipe_yaml import read_scalar
+from factory.recipe.document import read_scalar
+from factory.recipe.models import split_model
 
 Path = tuple[str, ...]
 _OF_THE_MODEL = ("backend", "model", "base_url", "price", "identity", "license")

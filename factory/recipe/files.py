@@ -12,7 +12,7 @@ from factory.errors import UsageError
 
 def shipped(kind: Literal["prompts", "recipes"]) -> Path:
     """The folder of prompts or recipes that come with the factory: inside the package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parent.parent
     inside = package / "shipped" / kind
     return inside if inside.is_dir() else package.parent / kind
 

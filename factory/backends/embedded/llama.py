@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from factory.backends.embedded.llama_config import LlamaConfig, read_config
+from factory.backends.embedded.scratch import Scratch
 from factory.errors import UsageError
-from factory.llama_config import LlamaConfig, read_config
-from factory.scratch import Scratch
 
 Array = NDArray[np.float32]
 Ints = NDArray[np.int64]

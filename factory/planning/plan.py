@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from factory.axes import Axis, Branches, Text, check_branches, parents, sort_axes, support
-from factory.axis_reading import check_name, compile_axis
-from factory.balancing import Draw, balanced_draws, independent_draws
 from factory.errors import MissingExtra, Place, RecipeError, UsageError, nearest
+from factory.planning.axes import Axis, Branches, Text, check_branches, parents, sort_axes, support
+from factory.planning.axis_reading import check_name, compile_axis
+from factory.planning.balancing import Draw, balanced_draws, independent_draws
 from factory.prompts import Template, check_names, load_template
-from factory.recipe_checks import output_columns
-from factory.recipe_faults import fit, in_order
+from factory.recipe.checks import output_columns
+from factory.recipe.faults import fit, in_order
 from factory.sources import Source, read_source
-from factory.tables import check_columns
+from factory.sources.tables import check_columns
 from factory.types import Variation, canonical_json
 
 if TYPE_CHECKING:
-    from factory.recipe_shape import Recipe, ResolvedStep
+    from factory.recipe.shape import Recipe, ResolvedStep
 
 _TRIAL_ROWS = 64
 

@@ -18,8 +18,8 @@ from types import TracebackType
 from typing import Any
 
 from factory.errors import FactoryError, JournalDamaged, UsageError, nearest
-from factory.journal_files import JournalFile, create_file, damaged, network_filesystem
-from factory.journal_rows import (
+from factory.journal.files import JournalFile, create_file, damaged, network_filesystem
+from factory.journal.rows import (
     OK,
     REUSED,
     Lease,
@@ -31,9 +31,9 @@ from factory.journal_rows import (
     lost_entry,
     spent_by,
 )
-from factory.journal_writer import Write, Writer
+from factory.journal.wal import Mark, Tail, describe_loss, log_path, read_mark, scan_log
+from factory.journal.writer import Write, Writer
 from factory.types import LedgerEntry
-from factory.wal import Mark, Tail, describe_loss, log_path, read_mark, scan_log
 
 __all__ = ["Journal", "Lease", "Stored"]
 

@@ -12,13 +12,13 @@ from pydantic import BaseModel, ValidationError
 
 from factory import registry
 from factory.errors import FactoryError, Place, RecipeError, UsageError, nearest
-from factory.recipe_axes import SourceConfig
-from factory.recipe_checks import check
-from factory.recipe_faults import collect, describe, find_path, fit, in_order
-from factory.recipe_files import nearest_file, read_text, shipped, shown
-from factory.recipe_overrides import Overrides, apply, asked_roles
-from factory.recipe_shape import Origin, Recipe
-from factory.recipe_yaml import Document, dump, plain, read
+from factory.recipe.axes import SourceConfig
+from factory.recipe.checks import check
+from factory.recipe.document import Document, dump, plain, read
+from factory.recipe.faults import collect, describe, find_path, fit, in_order
+from factory.recipe.files import nearest_file, read_text, shipped, shown
+from factory.recipe.overrides import Overrides, apply, asked_roles
+from factory.recipe.shape import Origin, Recipe
 
 _EMPTY_MEANS_OMITTED = ("models", "vary", "carry", "generate", "score", "keep", "filter", "export")
 _PLACEHOLDER = {"choice": ["?"]}

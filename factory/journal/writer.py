@@ -14,8 +14,8 @@ from typing import Any
 
 from factory.errors import FactoryError
 from factory.files import is_storage_fault, storage_fault
-from factory.journal_files import explain_fault, open_writer
-from factory.journal_rows import (
+from factory.journal.files import explain_fault, open_writer
+from factory.journal.rows import (
     Lease,
     Stored,
     digest_fields,
@@ -26,8 +26,8 @@ from factory.journal_rows import (
     response_row,
     spent_by,
 )
+from factory.journal.wal import boot_id, format_mark, mark_path
 from factory.types import LedgerEntry
-from factory.wal import boot_id, format_mark, mark_path
 
 BATCH = 2000  # writes a commit at most: bounds memory and the wait of the first of them
 

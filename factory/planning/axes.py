@@ -1,7 +1,7 @@
 """Axes of variation as values: `draw(axis, seed, row, name, earlier)` is a pure function.
 
-An axis is one of the frozen dataclasses below; `factory.axis_reading` makes one from a recipe's `vary:` entry. How
-axes are drawn evenly (`balance: true`) is in `factory.balancing`.
+An axis is one of the frozen dataclasses below; `axis_reading` makes one from a recipe's `vary:` entry. How axes
+are drawn evenly (`balance: true`) is in `balancing`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 
 from factory import seeds
 from factory.errors import UsageError, nearest
-from factory.faked import Faked
+from factory.planning.faked import Faked
 from factory.prompts import render_text
-from factory.tables import json_value
+from factory.sources.tables import json_value
 from factory.types import canonical_json
 
 ENUMERABLE = 10_000

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
-from factory.equation_tokens import MAX_DIGITS, Number, Token, is_variable, tokenize, vulgar_value
+from factory.scorers.equation_tokens import MAX_DIGITS, Number, Token, is_variable, tokenize, vulgar_value
 
 MAX_TERMS = 400
 MAX_BITS = 4000

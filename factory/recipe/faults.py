@@ -13,9 +13,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from factory.errors import Place, nearest
-from factory.recipe_axes import AXIS_KINDS, AxisConfig, SourceConfig
-from factory.recipe_models import ModelConfig
-from factory.recipe_shape import ExportConfig, GenerateConfig, KeepConfig, Recipe
+from factory.recipe.axes import AXIS_KINDS, AxisConfig, SourceConfig
+from factory.recipe.models import ModelConfig
+from factory.recipe.shape import ExportConfig, GenerateConfig, KeepConfig, Recipe
 
 MAX_CHARACTERS = 2_800
 """A list of faults fits on one screen; the error's own head comes on top."""

@@ -1,4 +1,4 @@
-"""Continuous batching for `factory.llama`: sequences join and leave between steps and never feel each other.
+"""Continuous batching: sequences join and leave between steps and never feel each other.
 
 A `Batch` advances up to `slots` sequences by one token a step; live ones always fill the first slots. An `Engine` runs
 a batch on a thread of its own and hands results to futures.
@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from factory.backends.embedded.llama import Array, Cache, Llama, Prefix
+from factory.backends.embedded.sampling import draw, uniforms
+from factory.backends.embedded.scratch import Scratch
 from factory.errors import CallFault, ConnectionFailed, ContextTooLong, FactoryError
-from factory.llama import Array, Cache, Llama, Prefix
-from factory.sampling import draw, uniforms
-from factory.scratch import Scratch
 
 _STOP_SLACK = 4
 """Tokens before a stop string that may hold pieces of its first character."""

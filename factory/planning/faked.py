@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from factory.errors import MissingExtra, UsageError, nearest
 
 if TYPE_CHECKING:
-    from factory.recipe_axes import FakerConfig
+    from factory.recipe.axes import FakerConfig
 
 _DAYS_AHEAD = 4000
 _TRIALS = 8

@@ -15,7 +15,7 @@ from typing import Any
 
 from factory.errors import FactoryError, JournalDamaged, StorageFull, UsageError
 from factory.files import is_storage_fault, storage_fault, sync_directory
-from factory.journal_rows import digest_fields
+from factory.journal.rows import digest_fields
 
 APPLICATION_ID = 0x54444601  # "TDF" and the format's version
 BUSY_SECONDS = 30.0

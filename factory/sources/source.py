@@ -11,9 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from factory.documents import cut_markdown, cut_text
 from factory.errors import UsageError, nearest
-from factory.tables import (
+from factory.sources.documents import cut_markdown, cut_text
+from factory.sources.tables import (
     ArrowRows,
     Row,
     check_columns,
@@ -27,7 +27,7 @@ from factory.tables import (
 from factory.types import canonical_json
 
 if TYPE_CHECKING:
-    from factory.recipe_axes import SourceConfig
+    from factory.recipe.axes import SourceConfig
 
 __all__ = ["Source", "read_lines", "read_source", "read_table"]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from factory.recipe_section import Float, Int, Section, fault
+from factory.recipe.section import Float, Int, Section, fault
 from factory.types import Sampling
 
 IN_PROCESS = frozenset({"echo", "embedded", "transformers", "vllm"})

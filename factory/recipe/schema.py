@@ -9,7 +9,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 
 from factory import registry
 from factory.errors import FactoryError
-from factory.recipe_shape import Recipe
+from factory.recipe.shape import Recipe
 
 _PLUGIN_LISTS = {"score": "scorer", "filter": "filter", "audit": "auditor"}
 _WEIGHT = {"type": "number", "minimum": 0, "description": "its share of the total; without one it only vetoes"}

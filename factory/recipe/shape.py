@@ -25,13 +25,13 @@ from pydantic import (
 )
 
 from factory.errors import Place, UsageError
-from factory.recipe_axes import AxisConfig, SourceConfig
-from factory.recipe_models import ModelConfig
-from factory.recipe_section import WEIGHTS_SCHEMA, Float, Int, Key, Section, check_weights, fault
+from factory.recipe.axes import AxisConfig, SourceConfig
+from factory.recipe.models import ModelConfig
+from factory.recipe.section import WEIGHTS_SCHEMA, Float, Int, Key, Section, check_weights, fault
 from factory.types import Role
 
 if TYPE_CHECKING:
-    from factory.recipe_overrides import Overrides
+    from factory.recipe.overrides import Overrides
 
 
 class MessageConfig(Section):

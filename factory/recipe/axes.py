@@ -1,4 +1,4 @@
-"""Where a recipe's rows vary: source rows and axes. `factory.sources` and `factory.axes` act on them."""
+"""Where a recipe's rows vary: source rows and axes. `factory.sources` and `factory.planning.axes` act on them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from factory.recipe_section import CHOICES_SCHEMA, Choices, Float, Int, Section, check_choices, dump_choices, fault
+from factory.recipe.section import CHOICES_SCHEMA, Choices, Float, Int, Section, check_choices, dump_choices, fault
 
 
 class ChunkConfig(Section):

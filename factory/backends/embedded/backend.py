@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from factory.backends.batching import Completion, Engine, Task
+from factory.backends.embedded.batching import Completion, Engine, Task
+from factory.backends.embedded.llama import load_llama
 from factory.errors import BadRequest, UsageError, nearest
-from factory.llama import load_llama
 from factory.seeds import derive
 from factory.types import Choice, Message, Request, Response, Sampling, Usage
 
 if TYPE_CHECKING:
-    from factory.recipe_models import ModelConfig
+    from factory.recipe.models import ModelConfig
 
-MODELS = {"tiny": Path(__file__).parent / "tiny"}
+MODELS = {"tiny": Path(__file__).parent.parent / "tiny"}
 """Models that travel in the package, by name."""
 
 _WITHOUT_EFFECT = frozenset({"reasoning_effort"})

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import meta
 
-from factory.axes import Axis, Branches, Days, Finite, Grid, Normal, Text, Uniform, lower_tail, value_key
 from factory.errors import UsageError
-from factory.faked import compile_faker
+from factory.planning.axes import Axis, Branches, Days, Finite, Grid, Normal, Text, Uniform, lower_tail, value_key
+from factory.planning.faked import compile_faker
 from factory.prompts import names_in
-from factory.recipe_files import find_file
+from factory.recipe.files import find_file
 from factory.sources import read_lines, read_table
-from factory.tables import check_columns, entries_of, json_value
+from factory.sources.tables import check_columns, entries_of, json_value
 from factory.templating import plain_environment
 
 if TYPE_CHECKING:
-    from factory.recipe_axes import AxisConfig, DependsConfig, NormalConfig
+    from factory.recipe.axes import AxisConfig, DependsConfig, NormalConfig
 
 
 def compile_axis(config: AxisConfig, base: Path) -> tuple[Axis, Any]:

@@ -16,7 +16,7 @@ from threading import Lock
 from typing import Any, Protocol
 
 from factory import seeds
-from factory.axes import Axis, Branches, Finite, Normal, Uniform, draw, value_key, value_on
+from factory.planning.axes import Axis, Branches, Finite, Normal, Uniform, draw, value_key, value_on
 
 STRATA = 256
 """Strata of continuous axes and long ranges, and the block of weights without a small common denominator."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import PydanticSerializationError, ValidationError
 
 from factory.errors import Place, RecipeError, UsageError, nearest
-from factory.output_schema import (
+from factory.parsing.schema import (
     Faults,
     PlaceMaker,
     check_schema,
@@ -21,9 +21,9 @@ from factory.output_schema import (
     field_map_schema,
     is_json_schema,
 )
-from factory.output_validators import Builder
-from factory.output_values import MAX_NESTING, read_list, too_deep
-from factory.sections import Labels, compile_labels, read_sections
+from factory.parsing.sections import Labels, compile_labels, read_sections
+from factory.parsing.validators import Builder
+from factory.parsing.values import MAX_NESTING, read_list, too_deep
 from factory.types import Message
 
 if TYPE_CHECKING:

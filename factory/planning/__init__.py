@@ -1,0 +1,5 @@
+"""The plan: which rows there are, and what is drawn for each."""
+
+from factory.planning.plan import Plan, compile_plan
+
+__all__ = ["Plan", "compile_plan"]
