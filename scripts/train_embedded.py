@@ -1,12 +1,14 @@
 """Train the embedded model from scratch on the text of the rule-based grammar in `scripts/embedded_grammar`.
 
-`python scripts/train_embedded.py --out RUN --minutes 70 --target-tokens 40_000_000 --seed 1` does it all on two CPU
-cores; the shipped checkpoint was stopped and resumed with other settings, and its model card lists what it read. A
-byte-level BPE vocabulary of 2,048 (single digits are tokens) is learned on the first samples of the stream; then a
-Llama of 6 layers, width 128, is trained with AdamW (peak rate 3e-3, warm-up, cosine decay to 2%) in float32, which
-was faster on those cores than bfloat16 (138 against 81 GFLOP/s a core). Samples are packed into blocks of 256 tokens,
-attention stays inside a sample, and the loss counts completions only. Progress is the larger of tokens / target and
-elapsed / minutes, so that a slow machine ends on time. `--resume` goes on from the last state in RUN.
+    python scripts/train_embedded.py --out RUN --minutes 110 --target-tokens 60_000_000 --seed 1 --drills 0.2
+
+A byte-level BPE vocabulary (single digits and the letters of options are tokens) is learned on the first samples of
+the stream; then a Llama of 6 layers, width 128, is trained with AdamW (peak rate 3e-3, warm-up, cosine decay to 2%) in
+float32, which was faster on two CPU cores than bfloat16 (138 against 81 GFLOP/s a core). Samples are packed into blocks
+of 256 tokens, attention stays inside a sample, and the loss counts completions only. Drills (lists to copy, bare
+equations) teach early what the jobs need: without them copying was not learned within 7 million tokens. Progress is
+the larger of tokens / target and elapsed / minutes, so that a slow machine ends on time. `--resume` goes on from the
+last state in RUN, also with other shares; the stretches that made the shipped checkpoint are told in its card.
 """
 
 from __future__ import annotations

@@ -93,8 +93,10 @@ def run_with_kills(
     draw = random.Random(seed)
     told = Kills()
     while True:
+        left = max(0, requests - server.stats()["requests"])
         process = start(recipe, out, *options)
-        if told.kills < kills and wait_for_requests(server, process, draw.randrange(1, 2 * requests // (kills + 2))):
+        soon = draw.randrange(1, 2 + left // (kills - told.kills + 2))
+        if told.kills < kills and wait_for_requests(server, process, soon):
             time.sleep(draw.random() * 0.03)
             os.kill(process.pid, signal.SIGKILL)
             told.kills += 1

@@ -10,7 +10,7 @@ from fault_server import ServerProcess
 from interrupted_runs import Job, count, run_with_kills, start, wait_for_requests
 from support import factory_json, parquet_hashes
 
-SERVER = ("--standard-faults", "--latency", "0.01", "--jitter", "1")
+SERVER = ("--standard-faults", "--latency", "0.04", "--jitter", "1")
 ROWS = 150
 
 
