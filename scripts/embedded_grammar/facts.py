@@ -98,11 +98,6 @@ _WORDINGS: dict[str, tuple[str, ...]] = {
         "Which of these symbols means {i}?",
         "In a formula, which symbol stands for {i}?",
     ),
-    "the atomic number of": (
-        "What is the atomic number of {i}?",
-        "How many protons does an atom of {i} have?",
-        "Which number does {i} have in the periodic table?",
-    ),
     "the animal group of": (
         "Which group of animals do {i} belong to?",
         "What kind of animals are {i}?",
@@ -144,63 +139,16 @@ _WORDINGS: dict[str, tuple[str, ...]] = {
         "Choose a synonym for {i}.",
         "Which of these could replace {i} in a sentence?",
     ),
-    "the plural of": (
-        "What is the plural of {i}?",
-        "Which is the correct plural of {i}?",
-        "One {i}, two what?",
-        "How is the plural of {i} spelled?",
-        "Which form do we use for more than one {i}?",
-    ),
     "the past tense of": (
         "What is the past tense of {i}?",
         "Which is the past tense of the verb {i}?",
         "Today I {i}. What did I do yesterday?",
         'Which form of {i} fits the word "yesterday"?',
     ),
-    "the number of sides of": (
-        "How many sides does {i} have?",
-        "What is the number of sides of {i}?",
-        "{i} has how many sides?",
-    ),
-    "the number of faces of": (
-        "How many faces does {i} have?",
-        "What is the number of faces of {i}?",
-        "{i} is a solid with how many faces?",
-    ),
-    "the number of": (
-        "What is the number of {i}?",
-        "How many {i} are there?",
-        "Count the {i}. Which number is right?",
-        "Which number gives the {i}?",
-    ),
     "the tool that measures": (
         "Which tool measures {i}?",
         "What would you use to measure {i}?",
         "Which instrument is made to measure {i}?",
-    ),
-    "the product of": (
-        "What is the product of {i}?",
-        "What do you get when you multiply {i}?",
-        "Which number is the product of {i}?",
-        "Multiply {i}. What is the result?",
-    ),
-    "the sum of": (
-        "What is the sum of {i}?",
-        "What do you get when you add {i}?",
-        "Which number is the sum of {i}?",
-        "Add {i}. What is the result?",
-    ),
-    "the square of": (
-        "What is the square of {i}?",
-        "Which number is {i} times {i}?",
-        "What is {i} squared?",
-        "A square has sides of {i}. What is its area?",
-    ),
-    "half of": (
-        "What is half of {i}?",
-        "Which number is half of {i}?",
-        "What is {i} divided by 2?",
-        "Two children share {i} stickers fairly. How many does each get?",
     ),
     "the Roman numeral for": (
         "What is the Roman numeral for {i}?",
@@ -317,27 +265,10 @@ def draw_distractors(rng: Random, fact: dict[str, str]) -> list[str]:
     """Three wrong options of the answer's kind, distinct, never one of the `also` answers."""
     answer = fact["answer"]
     barred = {answer, *fact["also"].split("|"), fact["item"]}
-    if answer.isdigit():
-        pool: tuple[str, ...] = _near_numbers(int(answer))
-    elif fact["relation"] == "the plural of":
-        item = fact["item"]
-        pool = tuple(sorted({item, item + "s" * (answer != item + "s"), item + "es", answer + "s", answer + "es"}))
-        barred.discard(item)
-    else:
-        pool = _pool(fact["relation"])
-        if fact["relation"] == "the past tense of":
-            pool = (*rng.sample(pool, 4), fact["item"] + "ed", fact["item"])
-            barred.discard(fact["item"])
-        elif fact["relation"] == "the colour made by mixing":
-            pool = (*pool, "turquoise", "brown", "black")
+    pool = _pool(fact["relation"])
+    if fact["relation"] == "the past tense of":
+        pool = (*rng.sample(pool, 4), fact["item"] + "ed", fact["item"])
+        barred.discard(fact["item"])
+    elif fact["relation"] == "the colour made by mixing":
+        pool = (*pool, "turquoise", "brown", "black")
     return rng.sample(sorted(set(pool) - barred), 3)
-
-
-def _near_numbers(number: int) -> tuple[str, ...]:
-    if number >= 100:
-        near = {number + delta for delta in (-50, -10, -5, 5, 10, 20, 50, 100)} | {number * 2, number // 2, number * 10}
-    elif number > 12:
-        near = {number + delta for delta in (-10, -6, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6, 10)}
-    else:
-        near = set(range(1, 17))
-    return tuple(str(n) for n in sorted(near) if n > 0)
