@@ -89,7 +89,7 @@ LOCAL = PriceTable(0, 0, 0, "local")
 def price_for(model: ModelConfig, *, local: bool, at: datetime | None = None) -> PriceTable:
     """The price of a model at a time (default: now).
 
-    The recipe's `price` first; then 0 for what runs here (`local`) or in a private network; then the tables of
+    The recipe's `price` first; then 0 for what runs here (`local`, or a loopback address); then the tables of
     genai-prices, where they know both the server's address and the model; else unknown.
     """
     if model.price is not None:

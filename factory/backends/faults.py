@@ -178,7 +178,7 @@ def refused_parameter(status: int, error: ErrorBody, sent: Mapping[str, Any]) ->
     if status not in (400, 422) or _CONTEXT.search(error.words):
         return None
     if "n" in sent and _ONE_CHOICE.search(error.message):
-        return None
+        return None  # told as it is: whoever asked for several must know, and the message may name others too
     if not _UNSUPPORTED.search(error.words):
         return None
     if error.param:
