@@ -13,6 +13,7 @@ from typing import Any
 
 from factory import registry
 from factory.backends import Backend
+from factory.backends.embedded import MODELS
 from factory.calling import backend_notes
 from factory.compiling import compile_job
 from factory.errors import CallFault, FactoryError, ModelMissing, nearest
@@ -128,7 +129,7 @@ def _key(variable: str) -> Check:
 
 
 def _embedded() -> Check:
-    directory = Path(__file__).parent / "backends" / "tiny"
+    directory = MODELS["tiny"]
     missing = [
         name for name in ("config.json", "model.safetensors", "tokenizer.json") if not (directory / name).exists()
     ]

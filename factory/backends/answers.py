@@ -39,7 +39,7 @@ def decode(data: bytes) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
-        pass
+        pass  # it is strict on encodings: the lenient way below decides
     try:
         value = json.loads(data.decode("utf-8", "replace"))
         return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
