@@ -20,7 +20,10 @@ from factory.errors import BudgetSpent, FactoryError, UsageError
 from factory.types import NANO
 
 OPEN_SHARE = 20
-"""Open reservations are at most a 20th of the cap (or one call), which bounds what a kill can leave unknown."""
+"""Open reservations are at most a 20th of the cap (or one call), which bounds what a kill can leave unknown.
+
+Those of a backend that durably records what it sends (`recorded`) stand outside: a kill leaves nothing unknown there.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +32,7 @@ class Reservation:
 
     row: int | None
     amount: int | None
+    recorded: bool = False
 
 
 @dataclass(slots=True)
@@ -51,6 +55,7 @@ class _Waiter:
     row: int | None = field(compare=False)
     amount: int = field(compare=False)
     granted: asyncio.Future[Any] = field(compare=False)
+    recorded: bool = field(default=False, compare=False)
 
 
 class Budget:
@@ -60,8 +65,11 @@ class Budget:
         self.cap = cap_nano
         self.spent = spent_nano
         self.overrun = 0
+        self.sent = 0
         self._open: dict[Reservation, int] = {}
         self._open_sum = 0
+        self._unrecorded = 0
+        self._any_recorded = False
         self._shares: dict[int, _Share] = {}
         self._promised = 0
         self._attempts: list[_Waiter] = []
@@ -76,7 +84,7 @@ class Budget:
     @property
     def free(self) -> int:
         """Nano-USD that are neither spent, nor reserved, nor promised to an admitted row. 0 without a cap."""
-        return 0 if self.cap is None else self.cap - self.spent - self._open_sum - self._promised
+        return 0 if self.cap is None else self.cap - self.spent - self.sent - self._open_sum - self._promised
 
     def can_admit(self, worst: int | None) -> bool:
         """True when a row with this worst case fits, and no row before it waits for money."""
@@ -115,15 +123,16 @@ class Budget:
         self._dismiss(row)
         self._serve()
 
-    async def reserve(self, row: int | None, amount: int | None) -> Reservation:
+    async def reserve(self, row: int | None, amount: int | None, *, recorded: bool = False) -> Reservation:
         """Reserve the worst case of one attempt, waiting for settlements where it does not fit, oldest row first.
 
+        `recorded`: the backend has a durable record of what it sends, so the share of `OPEN_SHARE` does not hold.
         Raises BudgetSpent when nothing is in flight any more and it does not fit, UsageError where there is a cap and
         the amount is not known.
         """
         if self.cap is None:
-            return self._hold(row, amount)
-        waiter = self._queue(self._attempts, row, _known(amount))
+            return self._hold(row, amount, recorded)
+        waiter = self._queue(self._attempts, row, _known(amount), recorded)
         try:
             reservation: Reservation = await waiter.granted
         except asyncio.CancelledError:
@@ -142,11 +151,21 @@ class Budget:
         amount = self._open.pop(reservation)
         cost = amount if actual is None else actual
         self._open_sum -= amount
+        self._unrecorded -= 0 if reservation.recorded else amount
         self.spent += cost
         if reservation.amount is not None:
             self.overrun += max(0, cost - amount)
         self._change(reservation.row, left=-cost, open_=-amount)
         self._serve()
+
+    def set_aside(self, amount: int) -> None:
+        """Count the worst case of a request that an earlier process has sent, until somebody waits for its answer."""
+        self.sent += amount
+
+    def take_over(self, amount: int) -> Reservation:
+        """What was set aside, as the reservation of the attempt that now waits. It belongs to no row's promise."""
+        self.sent -= amount
+        return self._hold(None, amount, recorded=True)
 
     def shortage(self, needed: int | None) -> BudgetSpent:
         """The error that says the cap is reached."""
@@ -157,10 +176,11 @@ class Budget:
             "run the same command with a higher --budget: it goes on where this stopped, and pays nothing twice",
         )
 
-    def _queue(self, queue: list[_Waiter], row: int | None, amount: int) -> _Waiter:
+    def _queue(self, queue: list[_Waiter], row: int | None, amount: int, recorded: bool = False) -> _Waiter:
         self._order += 1
+        self._any_recorded = self._any_recorded or recorded
         age = (-1 if row is None else row, self._order)
-        waiter = _Waiter(age, row, amount, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(age, row, amount, asyncio.get_running_loop().create_future(), recorded)
         insort(queue, waiter)
         self._serve()
         return waiter
@@ -183,7 +203,7 @@ class Budget:
 
     def _grant_attempts(self) -> None:
         """Oldest row first. Who lacks room lets nobody pass; who lacks money, those who need only their own."""
-        takes_free = True
+        takes_free = has_room = True
         for waiter in list(self._attempts):
             if waiter.granted.done():
                 self._attempts.remove(waiter)
@@ -192,10 +212,18 @@ class Budget:
             if beyond > self.free or (beyond and not takes_free):
                 takes_free = False
                 continue
-            if self._open_sum and self.cap is not None and self._open_sum + waiter.amount > self.cap // OPEN_SHARE:
-                break
+            if not waiter.recorded:
+                has_room = has_room and self._has_room(waiter.amount)
+                if not has_room:
+                    if not self._any_recorded:
+                        break
+                    continue
             self._attempts.remove(waiter)
-            waiter.granted.set_result(self._hold(waiter.row, waiter.amount))
+            waiter.granted.set_result(self._hold(waiter.row, waiter.amount, waiter.recorded))
+
+    def _has_room(self, amount: int) -> bool:
+        """Whether what a kill would leave unknown stays within its share of the cap."""
+        return not self._unrecorded or self.cap is None or self._unrecorded + amount <= self.cap // OPEN_SHARE
 
     def _admit_entrants(self) -> None:
         """Oldest row first, and none while a row that is already in waits for money."""
@@ -235,10 +263,11 @@ class Budget:
     def _anybody_short(self) -> bool:
         return any(not waiter.granted.done() and self._beyond_promise(waiter) > self.free for waiter in self._attempts)
 
-    def _hold(self, row: int | None, amount: int | None) -> Reservation:
-        reservation = Reservation(row, amount)
+    def _hold(self, row: int | None, amount: int | None, recorded: bool) -> Reservation:
+        reservation = Reservation(row, amount, recorded)
         self._open[reservation] = amount or 0
         self._open_sum += amount or 0
+        self._unrecorded += 0 if recorded else amount or 0
         self._change(row, open_=amount or 0)
         return reservation
 

@@ -152,6 +152,8 @@ class Curation:
 
     def _offer(self, outcome: RowOutcome, scored: Scored) -> Verdict:
         """One candidate before all filters; the first that drops it decides."""
+        if not self._filters:
+            return Verdict(outcome.row, scored, True)
         candidate = scored.candidate
         fields = {**outcome.columns, **(candidate.fields or {})}
         item = Item(outcome.row, candidate.index, fields, _scope(outcome))

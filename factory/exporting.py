@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from factory import seeds
+from factory.arrow_columns import make_table
 from factory.errors import FactoryError
 from factory.files import is_storage_fault, sha256_file, storage_fault
 from factory.planning import Plan
@@ -81,9 +82,12 @@ def infer_kind(values: Sequence[Any]) -> str:
     return "json"
 
 
+_READABLE = json.JSONEncoder(ensure_ascii=False, sort_keys=True, default=str)
+
+
 def as_json(value: Any) -> str:
     """Readable JSON with sorted keys: equal values give equal text."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    return _READABLE.encode(value)
 
 
 def to_kind(value: Any, kind: str) -> Any:
@@ -97,6 +101,13 @@ def to_kind(value: Any, kind: str) -> Any:
     if kind.startswith("list["):
         return [to_kind(item, kind[5:-1]) for item in value]
     return clean(value) if isinstance(value, str) else value
+
+
+def to_column(values: Sequence[Any], kind: str) -> Sequence[Any]:
+    """`to_kind` for all values of a column."""
+    if kind in ("int", "bool"):
+        return values
+    return [to_kind(value, kind) for value in values]
 
 
 def clean(text: str) -> str:
@@ -168,8 +179,9 @@ class ParquetLines:
         self.path = path
         self.rows = 0
         self._kinds = dict(columns)
+        self._nested = {name: dict(inner) for name, inner in (nested or {}).items()}
         self._schema = pa.schema(fields)
-        self._buffer: list[dict[str, Any]] = []
+        self._buffer: list[Mapping[str, Any]] = []
         self._guard(lambda: path.parent.mkdir(parents=True, exist_ok=True))
         self._writer = self._guard(
             lambda: pq.ParquetWriter(path, self._schema, compression="zstd", write_statistics=True)
@@ -185,20 +197,28 @@ class ParquetLines:
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Add one line. Raises StorageFull when the disk does not take it."""
-        self._buffer.append({key: to_kind(line.get(key), kind) for key, kind in self._kinds.items()})
-        for key in line.keys() - self._kinds.keys():
-            self._buffer[-1][key] = line[key]
+        self._buffer.append(line)
         self.rows += 1
         if len(self._buffer) == ROW_GROUP:
             self._flush()
 
     def _flush(self) -> None:
-        import pyarrow as pa
-
         if self._buffer:
-            table = pa.Table.from_pylist(self._buffer, schema=self._schema)
+            table = make_table(self._columns(), self._schema)
             self._guard(lambda: self._writer.write_table(table, row_group_size=ROW_GROUP))
             self._buffer.clear()
+
+    def _columns(self) -> dict[str, Any]:
+        """What is buffered, by column."""
+        lines = self._buffer
+        columns: dict[str, Any] = {
+            name: to_column([line.get(name) for line in lines], kind) for name, kind in self._kinds.items()
+        }
+        for name, inner in self._nested.items():
+            columns[name] = {
+                key: to_column([line[name].get(key) for line in lines], kind) for key, kind in inner.items()
+            }
+        return columns
 
     def close(self) -> None:
         """Write what is buffered and the footer. A file without rows is valid."""

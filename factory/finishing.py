@@ -11,7 +11,7 @@ from factory.auditing import failed
 from factory.card import CardFacts
 from factory.errors import FactoryError, GateFailed
 from factory.journal import Journal
-from factory.ledger import summarise, write_ledger
+from factory.ledger import Sums, write_ledger
 from factory.outputs import Outputs
 from factory.planning import Plan
 from factory.results import Result
@@ -42,6 +42,7 @@ class RunFacts:
     reasons: Sequence[tuple[str, str, int]]
     served: Mapping[str, Sequence[str]]
     n_modes: Mapping[str, bool]
+    formats: Mapping[str, str]
     calls: int
     replayed: int
     notices: Sequence[str]
@@ -55,8 +56,9 @@ def finish(outputs: Outputs, facts: RunFacts) -> tuple[Ending, Result]:
     A dataset that was complete is replaced by an unfinished extension only when that has all its rows.
     """
     splits = outputs.close()
-    write_ledger(facts.journal.entries(), facts.run.ledger)
-    ledger = summarise(facts.journal.entries(), accepted_rows=facts.rows)
+    sums = Sums()
+    write_ledger(sums.watch(facts.journal.entries()), facts.run.ledger)
+    ledger = sums.as_json(facts.rows)
     ending, checks = facts.ending, list[Check]()
     if ending.status == "complete":
         checks = outputs.audit()
@@ -171,6 +173,7 @@ def _manifest(
         "reasons": [list(reason) for reason in facts.reasons],
         "models": model_facts(facts.served, facts.plan),
         "one_request_for_all_candidates": dict(facts.n_modes),
+        "structured": dict(facts.formats),
         "ledger": ledger["total"],
         "checks": [{"name": check.name, "verdict": check.verdict, "value": check.value} for check in checks],
         "dataset": dataset,

@@ -6,15 +6,16 @@ A row depends on the plan and on the journal alone. Nothing here looks at anothe
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from factory import seeds
 from factory.calling import Calls, OpenModel
 from factory.journal import Stored
-from factory.parsing import Output, Parsed, compile_output, repair_messages
+from factory.parsing import Output, Parsed, compile_output, describe, repair_messages, server_schema
 from factory.planning import Plan
 from factory.prompts import Template, render, render_text
 from factory.recipe import ModelConfig, Recipe, ResolvedStep
@@ -22,6 +23,7 @@ from factory.scorers import Context
 from factory.scoring import Scorers, compile_scorers, score, select
 from factory.types import (
     Candidate,
+    Choice,
     Cost,
     Message,
     Prompt,
@@ -35,16 +37,20 @@ from factory.types import (
 )
 
 T = TypeVar("T")
+_JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.S)
+StructuredMode = Literal["json_schema", "json_object", "prompt"]
+"""How JSON is asked for: a schema that the server enforces, any JSON object, or by the words of the prompt alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of the recipe, compiled."""
+    """A step of the recipe, compiled. `says_json`: the template itself asks for JSON."""
 
     config: ResolvedStep
     template: Template
     output: Output
     scorers: Scorers
+    says_json: bool = False
 
     @property
     def name(self) -> str:
@@ -53,12 +59,17 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What every row of a run shares. `n_modes`: per role, whether one request may ask for all candidates."""
+    """What every row of a run shares.
+
+    `n_modes`: per role, whether one request may ask for all candidates. `formats`: per role and step, how JSON is
+    asked for, where it is.
+    """
 
     plan: Plan
     steps: tuple[Step, ...]
     calls: Calls
     n_modes: Mapping[str, bool] = field(default_factory=dict)
+    formats: Mapping[tuple[str, str], StructuredMode] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:
@@ -90,8 +101,36 @@ def compile_steps(plan: Plan) -> tuple[Step, ...]:
         column = "text" if single else step.name
         output = compile_output(step.output, step.parse, text_column=column, place=place)
         scorers = compile_scorers(step.score, language=recipe.language)
-        compiled.append(Step(step, plan.templates[step.name], output, scorers))
+        template = plan.templates[step.name]
+        compiled.append(Step(step, template, output, scorers, _says_json(template)))
     return tuple(compiled)
+
+
+def _says_json(template: Template) -> bool:
+    """Whether the prompt's own words, or an included text's, speak of JSON: names and filters (`tojson`) do not."""
+    sources = [part.source for part in template.parts] + list(template.files.values())
+    return any("json" in _JINJA.sub("", source).lower() for source in sources)
+
+
+def wants_json(step: Step) -> bool:
+    """Whether a step's answers are to be JSON: `parse: json`, or a prompt that speaks of JSON where either is read."""
+    output = step.output
+    return not output.plain and (output.mode == "json" or (output.mode == "auto" and step.says_json))
+
+
+def response_format(mode: StructuredMode | None, step: Step) -> Mapping[str, Any] | None:
+    """The `response_format` of a step's requests; None where the prompt alone asks for the form."""
+    if mode == "json_schema":
+        return {"type": "json_schema", "json_schema": server_schema(step.output.schema, step.name)}
+    return {"type": "json_object"} if mode == "json_object" else None
+
+
+def ask_for_json(messages: Sequence[Message], mode: StructuredMode | None, step: Step) -> tuple[Message, ...]:
+    """The messages; where no schema is enforced and the prompt does not speak of JSON, with a sentence that does."""
+    if mode is None or mode == "json_schema" or step.says_json:
+        return tuple(messages)
+    *before, last = messages  # the last one is the user's
+    return (*before, Message(last.role, f"{last.content}\n\n{describe(step.output)}"))
 
 
 def pick_model(recipe: Recipe, step: ResolvedStep, row: int) -> str:
@@ -117,8 +156,10 @@ def build_request(
     purpose: Purpose = "generate",
     index: int = 0,
     n: int = 1,
+    response_format: Mapping[str, Any] | None = None,
+    logprobs: int | None = None,
 ) -> Request:
-    """The request for a model of the recipe, with the recipe's sampling parameters."""
+    """The request for a model of the recipe, with the recipe's sampling parameters. `logprobs` None: the model's."""
     return Request(
         identity=config.identity_key,
         model=config.model,
@@ -130,14 +171,9 @@ def build_request(
         step=step,
         purpose=purpose,
         index=index,
+        response_format=response_format,
+        logprobs=config.logprobs if logprobs is None else logprobs,
     )
-
-
-def probe_request(recipe: Recipe, role: str, config: ModelConfig) -> Request:
-    """A neutral prompt with n = 2: the count that comes back tells whether the server honours `n`."""
-    messages = (Message("user", "Write one short sentence about the sea."),)
-    seed = seeds.derive(recipe.name, recipe.seed, "probe", role)
-    return build_request(config, messages, seed=seed, row=None, step=role, purpose="probe", n=2)
 
 
 def uses_n(generation: Generation, step: Step, role: str) -> bool:
@@ -156,7 +192,17 @@ def candidate_request(
     """The request for candidate `index`, or for all `n` of them."""
     config = generation.calls.models[role].config
     seed = candidate_seed(generation.recipe, row, step.name, index)
-    return build_request(config, messages, seed=seed, row=row, step=step.name, index=index, n=n)
+    mode = generation.formats.get((role, step.name))
+    return build_request(
+        config,
+        ask_for_json(messages, mode, step),
+        seed=seed,
+        row=row,
+        step=step.name,
+        index=index,
+        n=n,
+        response_format=response_format(mode, step),
+    )
 
 
 def candidate_requests(
@@ -239,15 +285,12 @@ async def _ask(row: _Row, step: Step, role: str, model: OpenModel, prompt: Promp
     """The step's N candidates in index order, each with why its call was refused ('' when it was not)."""
     n = step.config.candidates
     if uses_n(row.generation, step, role):
-        stored = row.count(await _call(row, step, role, prompt, index=0, n=n))
+        request = _request(row, step, role, prompt, index=0, n=n)
+        stored = row.count(await row.generation.calls.call(role, request))
         if stored.response is None:
             return [_refused(row, step, model, k, stored) for k in range(n)]
-        texts = stored.response.choices[:n]
-        seed = _seed(row, step, 0)
-        first = [
-            (_candidate(row, step, model, k, choice.text, choice.finish_reason, seed), "")
-            for k, choice in enumerate(texts)
-        ]
+        texts, seed = stored.response.choices[:n], request.seed
+        first = [(_candidate(row, step, model, k, choice, seed), "") for k, choice in enumerate(texts)]
         return first + await _ask_each(row, step, role, model, prompt, range(len(texts), n))
     return await _ask_each(row, step, role, model, prompt, range(n))
 
@@ -256,16 +299,16 @@ async def _ask_each(
     row: _Row, step: Step, role: str, model: OpenModel, prompt: Prompt, wanted: range
 ) -> list[tuple[Candidate, str]]:
     """One request a candidate."""
-    calls = [_call(row, step, role, prompt, index=k, n=1) for k in wanted]
+    requests = [_request(row, step, role, prompt, index=k, n=1) for k in wanted]
+    answers = await _gather([row.generation.calls.call(role, request) for request in requests])
     found: list[tuple[Candidate, str]] = []
-    for k, stored in zip(wanted, await _gather(calls), strict=True):
+    for request, stored in zip(requests, answers, strict=True):
         row.count(stored)
         if stored.response is None:
-            found.append(_refused(row, step, model, k, stored))
+            found.append(_refused(row, step, model, request.index, stored))
         else:
             choice = stored.response.choices[0]
-            seed = _seed(row, step, k)
-            found.append((_candidate(row, step, model, k, choice.text, choice.finish_reason, seed), ""))
+            found.append((_candidate(row, step, model, request.index, choice, request.seed), ""))
     return found
 
 
@@ -282,23 +325,29 @@ async def _gather(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     return good
 
 
-async def _call(row: _Row, step: Step, role: str, prompt: Prompt, *, index: int, n: int) -> Stored:
-    request = candidate_request(row.generation, step, role, row.variation.row, prompt.messages, index=index, n=n)
-    return await row.generation.calls.call(role, request)
+def _request(row: _Row, step: Step, role: str, prompt: Prompt, *, index: int, n: int) -> Request:
+    return candidate_request(row.generation, step, role, row.variation.row, prompt.messages, index=index, n=n)
 
 
 def _seed(row: _Row, step: Step, index: int) -> int:
     return candidate_seed(row.generation.recipe, row.variation.row, step.name, index)
 
 
-def _candidate(
-    row: _Row, step: Step, model: OpenModel, index: int, text: str, finish_reason: str, seed: int
-) -> Candidate:
-    return Candidate(row.variation.row, step.name, index, text, finish_reason, seed, model.config.name)
+def _candidate(row: _Row, step: Step, model: OpenModel, index: int, choice: Choice, seed: int) -> Candidate:
+    return Candidate(
+        row.variation.row,
+        step.name,
+        index,
+        choice.text,
+        choice.finish_reason,
+        seed,
+        model.config.name,
+        logprobs=choice.logprobs,
+    )
 
 
 def _refused(row: _Row, step: Step, model: OpenModel, index: int, stored: Stored) -> tuple[Candidate, str]:
-    candidate = _candidate(row, step, model, index, "", "error", _seed(row, step, index))
+    candidate = _candidate(row, step, model, index, Choice("", "error"), _seed(row, step, index))
     return candidate, f"{stored.outcome}: {stored.message}"
 
 
@@ -317,6 +366,7 @@ async def _parse(
         step=step.name,
         purpose="repair",
         index=candidate.index,
+        response_format=response_format(row.generation.formats.get((role, step.name)), step),
     )
     stored = row.count(await row.generation.calls.call(role, request))
     if stored.response is None:
@@ -325,18 +375,33 @@ async def _parse(
     again = step.output.parse(choice.text, choice.finish_reason)
     if again.fields is None:
         return candidate, Parsed(None, f"{parsed.reason}; after repair: {again.reason}")
-    return replace(candidate, text=choice.text, finish_reason=choice.finish_reason), again
+    return replace(candidate, text=choice.text, finish_reason=choice.finish_reason, logprobs=choice.logprobs), again
 
 
 def _context(row: _Row, step: Step, prompt: Prompt, scope: Mapping[str, Any]) -> Context:
     recipe = row.generation.recipe
 
-    async def ask(role: str, messages: Sequence[Message], *, index: int = 0) -> Stored:
+    async def ask(
+        role: str,
+        messages: Sequence[Message],
+        *,
+        index: int = 0,
+        response_format: Mapping[str, Any] | None = None,
+        logprobs: int | None = None,
+    ) -> Stored:
         """A scorer's own call, journaled like any other. `index` tells its calls apart within the row."""
         model = row.generation.calls.models[role]
         seed = seeds.derive(recipe.name, recipe.seed, row.variation.row, step.name, "judge", index)
         request = build_request(
-            model.config, messages, seed=seed, row=row.variation.row, step=step.name, purpose="judge", index=index
+            model.config,
+            messages,
+            seed=seed,
+            row=row.variation.row,
+            step=step.name,
+            purpose="judge",
+            index=index,
+            response_format=response_format,
+            logprobs=logprobs,
         )
         return row.count(await row.generation.calls.call(role, request))
 

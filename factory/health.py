@@ -22,6 +22,8 @@ OVERLOAD_SHARE = 5
 """So many 429s count as one failure: they say that the server is busy, not that this call is the trouble."""
 REFUSED_ROWS = 20
 """Distinct rows refused for good, with no success between, after which the run stops."""
+FIRST_BACKOFF_S = 0.25
+SHORTEST_BACKOFF_S = 0.05
 MAX_BACKOFF_S = 30.0
 
 
@@ -116,33 +118,15 @@ class Health:
         return "has not answered at all" if now - (self.first_attempt or now) > limit else None
 
 
-def backoff(call_id: str, failures: int, fault: CallFault) -> float:
-    """Seconds before the next attempt: what the server asked for, else 0.25·2^k up to 30, with seeded jitter."""
+def backoff(call_id: str, failures: int, fault: CallFault, soon: float | None = None) -> float:
+    """Seconds before the next attempt: what the server asked for, else 0.25·2^k up to 30, with seeded jitter.
+
+    `soon`: what a usual answer takes, where a server turns few calls away; a 429 then costs the first wait no more.
+    """
     jitter = 0.5 + seeds.uniform(call_id, failures)
     if isinstance(fault, Overloaded) and fault.retry_after is not None:
         return min(fault.retry_after, 10 * MAX_BACKOFF_S) + 0.1 * jitter
-    return min(0.25 * 2.0 ** min(failures - 1, 12), MAX_BACKOFF_S) * jitter
-
-
-class Pace:
-    """Requests and tokens a minute, spread evenly: each attempt gets the next moment that keeps to both."""
-
-    def __init__(self, requests_per_minute: float | None, tokens_per_minute: float | None):
-        self._per_request = 60.0 / requests_per_minute if requests_per_minute else 0.0
-        self._per_token = 60.0 / tokens_per_minute if tokens_per_minute else 0.0
-        self._next_request = self._next_tokens = 0.0
-
-    @property
-    def unlimited(self) -> bool:
-        return not self._per_request and not self._per_token
-
-    def take(self, tokens: int, now: float) -> float:
-        """Seconds to wait before an attempt of so many tokens (an estimate, see `correct`)."""
-        start = max(now, self._next_request, self._next_tokens)
-        self._next_request = start + self._per_request
-        self._next_tokens = start + tokens * self._per_token
-        return start - now
-
-    def correct(self, estimate: int, actual: int) -> None:
-        """Put right what `take` assumed."""
-        self._next_tokens += (actual - estimate) * self._per_token
+    first = FIRST_BACKOFF_S
+    if soon is not None and isinstance(fault, Overloaded):
+        first = min(first, max(soon, SHORTEST_BACKOFF_S))
+    return min(first * 2.0 ** min(failures - 1, 12), MAX_BACKOFF_S) * jitter

@@ -7,12 +7,14 @@ in `unknown_cost`. Sums are made in whole nano-USD.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from factory.arrow_columns import make_table
 from factory.errors import UsageError, nearest
 from factory.files import is_storage_fault, storage_fault, sync_directory
 from factory.types import NANO, LedgerEntry
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 GROUPS = ("model", "purpose", "step", "outcome")
-ROW_GROUP = 50_000
+ROW_GROUP = 5_000
+"""Lines that are held in memory before they are written."""
 _TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
 
 
@@ -35,12 +38,14 @@ class _Sum:
     nano: int = 0
     bound: int = 0
     unknown: int = 0
+    gpu_seconds: float = 0.0
 
     def add(self, entry: LedgerEntry) -> None:
         self.calls.add(bytes.fromhex(entry.call_id))
         self.attempts += 1
         for name in _TOKENS:
             self.tokens[name] += getattr(entry, name) or 0
+        self.gpu_seconds += entry.gpu_seconds or 0.0
         if entry.nano_usd is None:
             self.unknown += 1
             self.bound += entry.upper_bound_nano_usd or 0
@@ -56,9 +61,40 @@ class _Sum:
             "calls": len(self.calls),
             "attempts": self.attempts,
             **self.tokens,
+            "gpu_seconds": round(self.gpu_seconds, 6),
             "cost_usd": self.cost(),
             "upper_bound_usd": self.bound / NANO,
             "unknown_cost": self.unknown,
+        }
+
+
+class Sums:
+    """Totals of a ledger that is read once, for other purposes: `watch` passes its entries on."""
+
+    def __init__(self, by: str | None = None):
+        """`by`: one of GROUPS, or None for the total alone. Raises UsageError."""
+        if by is not None and by not in GROUPS:
+            raise UsageError(f"the ledger cannot be summed by `{by}`", nearest(by, GROUPS))
+        self._by = by
+        self._total = _Sum()
+        self._groups: dict[str, _Sum] = {}
+
+    def watch(self, entries: Iterable[LedgerEntry]) -> Iterator[LedgerEntry]:
+        """The entries as they come, each counted."""
+        for entry in entries:
+            self._total.add(entry)
+            if self._by is not None:
+                self._groups.setdefault(getattr(entry, self._by), _Sum()).add(entry)
+            yield entry
+
+    def as_json(self, accepted_rows: int | None = None) -> dict[str, Any]:
+        """See `summarise`."""
+        cost = self._total.cost()
+        ordered = sorted(self._groups.items(), key=lambda item: (-item[1].nano, -item[1].bound, item[0]))
+        return {
+            "total": self._total.as_json(),
+            "per_accepted_row_usd": cost / accepted_rows if accepted_rows and cost is not None else None,
+            "by": {name: group.as_json() for name, group in ordered},
         }
 
 
@@ -70,24 +106,14 @@ def summarise(
     `cost_usd` sums the costs that are known (null when none is), `upper_bound_usd` the bounds of the `unknown_cost`
     attempts whose cost is not. `per_accepted_row_usd` is null without accepted rows. Raises UsageError.
     """
-    if by is not None and by not in GROUPS:
-        raise UsageError(f"the ledger cannot be summed by `{by}`", nearest(by, GROUPS))
-    total, groups = _Sum(), dict[str, _Sum]()
-    for entry in entries:
-        total.add(entry)
-        if by is not None:
-            groups.setdefault(getattr(entry, by), _Sum()).add(entry)
-    cost = total.cost()
-    ordered = sorted(groups.items(), key=lambda item: (-item[1].nano, -item[1].bound, item[0]))
-    return {
-        "total": total.as_json(),
-        "per_accepted_row_usd": cost / accepted_rows if accepted_rows and cost is not None else None,
-        "by": {name: group.as_json() for name, group in ordered},
-    }
+    sums = Sums(by)
+    for _ in sums.watch(entries):
+        pass
+    return sums.as_json(accepted_rows)
 
 
 def ledger_schema() -> pa.Schema:
-    """The columns of `ledger.parquet`. Costs are USD, `latency_s` seconds, `at` ISO 8601."""
+    """The columns of `ledger.parquet`. Costs are USD, `latency_s` and `gpu_seconds` seconds, `at` ISO 8601."""
     import pyarrow as pa
 
     return pa.schema(
@@ -104,6 +130,7 @@ def ledger_schema() -> pa.Schema:
             pa.field("price_source", pa.string(), nullable=False),
             pa.field("outcome", pa.string(), nullable=False),
             pa.field("latency_s", pa.float64()),
+            pa.field("gpu_seconds", pa.float64()),
             pa.field("at", pa.string(), nullable=False),
         ]
     )
@@ -115,7 +142,6 @@ def write_ledger(entries: Iterable[LedgerEntry], path: Path) -> int:
     Streams, so that memory does not grow with the ledger, and replaces `path` in one step. Returns the number of lines.
     Raises StorageFull.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema = ledger_schema()
@@ -126,7 +152,7 @@ def write_ledger(entries: Iterable[LedgerEntry], path: Path) -> int:
         with temporary.open("wb") as handle:
             with pq.ParquetWriter(handle, schema, compression="zstd") as writer:
                 for batch in _batches(entries):
-                    writer.write_table(pa.Table.from_pylist(batch, schema=schema), row_group_size=ROW_GROUP)
+                    writer.write_table(make_table(_columns(batch), schema), row_group_size=ROW_GROUP)
                     lines += len(batch)
             handle.flush()
             os.fsync(handle.fileno())
@@ -141,22 +167,22 @@ def write_ledger(entries: Iterable[LedgerEntry], path: Path) -> int:
     return lines
 
 
-def _batches(entries: Iterable[LedgerEntry]) -> Iterator[list[dict[str, Any]]]:
-    lines = (_line(entry) for entry in entries)
-    while batch := list(islice(lines, ROW_GROUP)):
+def _batches(entries: Iterable[LedgerEntry]) -> Iterator[list[LedgerEntry]]:
+    waiting = iter(entries)
+    while batch := list(islice(waiting, ROW_GROUP)):
         yield batch
 
 
-def _line(entry: LedgerEntry) -> dict[str, Any]:
-    """One line of the file. An upper bound stands only where the cost is not known, as in the sums."""
-    line = {name: getattr(entry, name) for name in ("call_id", "attempt", "row", "step", "purpose", "model", *_TOKENS)}
-    bound = entry.upper_bound_nano_usd if entry.nano_usd is None else None
-    return {
-        **line,
-        "cost_usd": None if entry.nano_usd is None else entry.nano_usd / NANO,
-        "upper_bound_usd": None if bound is None else bound / NANO,
-        "price_source": entry.price_source,
-        "outcome": entry.outcome,
-        "latency_s": entry.latency_s,
-        "at": entry.at,
-    }
+def _columns(entries: Sequence[LedgerEntry]) -> dict[str, list[Any]]:
+    """The columns of the file. An upper bound stands only where the cost is not known, as in the sums."""
+    plain = ("call_id", "attempt", "row", "step", "purpose", "model", "price_source", "outcome", "latency_s", "at")
+    names = (*plain, "gpu_seconds", *_TOKENS)
+    columns = {name: list(map(attrgetter(name), entries)) for name in names}
+    bounds = [entry.upper_bound_nano_usd if entry.nano_usd is None else None for entry in entries]
+    columns["cost_usd"] = [_usd(entry.nano_usd) for entry in entries]
+    columns["upper_bound_usd"] = [_usd(nano) for nano in bounds]
+    return columns
+
+
+def _usd(nano: int | None) -> float | None:
+    return None if nano is None else nano / NANO

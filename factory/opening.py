@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from factory import registry
 from factory.backends import Backend
+from factory.batch_jobs import BATCH_ROWS, open_courier
 from factory.calling import OpenModel
 from factory.errors import FactoryError, Place, RecipeError, UsageError
 from factory.generating import Step
@@ -15,8 +15,12 @@ from factory.prices import price_for
 from factory.recipe import ModelConfig, Recipe
 from factory.types import Request, Response
 
-CONCURRENCY = {"openai": 32, "embedded": 64, "echo": 64}
+CONCURRENCY = {"azure": 32, "openai": 32, "embedded": 64, "echo": 64, "transformers": 64, "vllm": 256}
 """Attempts in flight where the recipe does not say."""
+
+
+PROBED = frozenset({"azure", "openai"})
+"""Backends whose servers are asked how they take JSON: so a run of theirs is replayed without a key, too."""
 
 
 class Unopened:
@@ -25,8 +29,9 @@ class Unopened:
     honours_n: bool | None = None
     local = False
 
-    def __init__(self, error: UsageError):
+    def __init__(self, error: UsageError, *, probed: bool = False):
         self.error = error
+        self.structured = None if probed else "prompt"
 
     async def generate(self, request: Request) -> Response:
         raise self.error
@@ -69,10 +74,15 @@ def open_models(plan: Plan, steps: Sequence[Step], *, must_open: bool) -> dict[s
         except UsageError as error:
             if must_open:
                 raise
-            backend = Unopened(error)
-        concurrency = config.concurrency or CONCURRENCY.get(config.backend, 16)
+            backend = Unopened(error, probed=config.backend in PROBED)
         price = price_for(config, local=backend.local)
-        opened[role] = OpenModel(role, config, backend, price, asyncio.Semaphore(concurrency), concurrency)
+        if config.batch and not isinstance(backend, Unopened):
+            backend = open_courier(role, config, backend, price)
+        concurrency = config.concurrency or (BATCH_ROWS if config.batch else CONCURRENCY.get(config.backend, 16))
+        opened[role] = OpenModel(role, config, backend, price, concurrency)
+        if config.batch:
+            standard = price_for(config.model_copy(update={"batch": False}), local=backend.local)
+            opened[role].probe_price = standard
     return opened
 
 
@@ -95,6 +105,15 @@ def check_budget(recipe: Recipe, models: dict[str, OpenModel]) -> None:
                     "models",
                     role,
                     message=f"the price of {model.config.name} is not known, so a budget cannot be kept",
+                    hint="give it a `price: {input: …, output: …}` in USD per million tokens",
+                )
+            )
+        if model.price.gpu_second:
+            faults.append(
+                recipe.place(
+                    "models",
+                    role,
+                    message="a price by the hour gives a call no worst case, so a budget cannot be kept",
                     hint="give it a `price: {input: …, output: …}` in USD per million tokens",
                 )
             )

@@ -13,7 +13,7 @@ from factory.generating import Generation, Step, make_row, pick_model
 from factory.planning import Plan
 from factory.prompts import render
 from factory.recipe import Recipe
-from factory.session import RunOptions, Session, go_live, open_session, resolve_n_modes
+from factory.session import RunOptions, Session, go_live, open_session, resolve_capabilities
 from factory.types import NANO, Cost, Message, RowOutcome, Scored
 from factory.worst_case import row_worst_case
 
@@ -43,7 +43,7 @@ def _count(plan: Plan, n: int) -> int:
 async def _generate(job: Job, n: int, options: RunOptions) -> dict[str, Any]:
     async with open_session(job, options) as session:
         try:
-            outcomes = await _make(session, await resolve_n_modes(session), n)
+            outcomes = await _make(session, await resolve_capabilities(session), n)
         except ReplayMiss:
             outcomes = await _make(session, await go_live(session), n)
         session.calls.tell_notes()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from factory.backends.addresses import DEFAULT_BASE_URL, host_of, is_loopback
-from factory.types import Usage
+from factory.types import NANO, Usage
 
 if TYPE_CHECKING:
     from factory.recipe.models import ModelConfig
 
-Source = Literal["recipe", "genai-prices", "local", "unknown"]
+Source = Literal["recipe", "genai-prices", "genai-prices (batch)", "local", "unknown"]
 Rate = Fraction | int
 """Nano-USD for one token."""
 
@@ -31,9 +31,14 @@ REQUEST_TOKENS = 128
 _CACHED_FROM = 1024
 """Prompts below this many tokens are never written to a provider's cache."""
 _PER_MILLION = 1000
+SECONDS_PER_HOUR = 3600
 _STANDARD_TIERS = frozenset({"auto", "default", "standard", "standard_only", "on_demand"})
 _COUNTED = frozenset({"input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok", "requests_kcount"})
 _ALWAYS_BILLED = frozenset({"output_reasoning_mtok", "output_citation_mtok"})
+_BATCH = ("processing", "batch")
+"""How the tables name the price of batch jobs."""
+_HALF_FOR_BATCH = frozenset({"openai", "azure"})
+"""Providers that document batch jobs at half their standard price, where the tables lack a model's batch price."""
 _TOOLS = ("tools", "web_search_options", "plugins", "modalities")
 
 
@@ -53,7 +58,8 @@ class PriceTable:
     """Rates of a model, in nano-USD a token. `input` None: unknown, for `reason`.
 
     `cached_input` None: as `input`. `written_input`: prompt tokens that the provider writes to its cache by itself.
-    `request`: nano-USD for each request. `tiers`: other rates for long prompts, shortest first.
+    `request`: nano-USD for each request. `tiers`: other rates
+    for long prompts, shortest first. `gpu_second`: nano-USD for each second of an accelerator.
     """
 
     input: Rate | None
@@ -63,6 +69,7 @@ class PriceTable:
     written_input: Rate | None = None
     request: Rate = 0
     tiers: tuple[Tier, ...] = ()
+    gpu_second: Rate = 0
     reason: str = ""
 
     @property
@@ -95,7 +102,10 @@ def price_for(model: ModelConfig, *, local: bool, at: datetime | None = None) ->
     if model.price is not None:
         price = model.price
         cached = None if price.cached_input is None else _from_usd(price.cached_input)
-        return PriceTable(_from_usd(price.input), _from_usd(price.output), cached, "recipe")
+        hour = Fraction(Decimal(str(price.gpu_hour or 0.0))) * NANO
+        return PriceTable(
+            _from_usd(price.input), _from_usd(price.output), cached, "recipe", gpu_second=hour / SECONDS_PER_HOUR
+        )
     if local or (model.base_url is not None and is_loopback(host_of(model.base_url))):
         return LOCAL
     if model.backend != "openai" and model.base_url is None:
@@ -113,15 +123,16 @@ def cost(price: PriceTable, usage: Usage) -> int | None:
     level = next(level for level in reversed(price.levels()) if usage.prompt_tokens > level.above)
     cached = min(usage.cached_tokens, usage.prompt_tokens)
     total = (usage.prompt_tokens - cached) * _fresh_rate(level, usage.prompt_tokens) + cached * level.cached_input
-    return math.ceil(total + usage.completion_tokens * level.output + price.request)
+    held = price.gpu_second and Fraction(usage.gpu_seconds or 0.0) * price.gpu_second
+    return math.ceil(total + usage.completion_tokens * level.output + price.request + held)
 
 
 def upper_bound(price: PriceTable, prompt_bytes: int, n_messages: int, max_tokens: int | None, n: int) -> int | None:
-    """Nano-USD that a request can cost at most; None when the price is unknown, or without `max_tokens`.
+    """Nano-USD that a request can cost at most; None when the price is unknown, by the hour, or without `max_tokens`.
 
     A prompt has at most as many tokens as UTF-8 bytes, and some for each message and for the request.
     """
-    if price.unknown:
+    if price.unknown or price.gpu_second:
         return None
     prompt = prompt_bytes + MESSAGE_TOKENS * n_messages + REQUEST_TOKENS
     levels = [level for level in price.levels() if prompt > level.above]
@@ -190,8 +201,16 @@ def _moments(info: Any, at: datetime) -> list[datetime]:
 def _table_at(model: ModelConfig, provider: str, info: Any, at: datetime) -> PriceTable:
     context = {key: str(model.extra_body[key]) for key in ("service_tier", "speed") if model.extra_body.get(key)}
     context = {key: value for key, value in context.items() if value.lower() not in _STANDARD_TIERS}
+    halved = False
+    if model.batch:
+        if _has_variant(info, *_BATCH, at):
+            context |= dict([_BATCH])
+        elif provider in _HALF_FOR_BATCH and not context:
+            halved = True
+        else:
+            return unknown_price(f"no price is known for batch jobs of {model.model}")
     for key, value in context.items():
-        if not _has_variant(info, key, value, at):
+        if (key, value) != _BATCH and not _has_variant(info, key, value, at):
             return unknown_price(f"no price is known for {model.model} with {key} `{value}`")
     prices = info.get_prices(at, context) if context else info.get_prices(at)
     rates = {name: value for name, value in vars(prices).items() if value is not None}
@@ -204,7 +223,31 @@ def _table_at(model: ModelConfig, provider: str, info: Any, at: datetime) -> Pri
     # Only these write to their cache unasked; elsewhere a request has to ask for it, and ours never does.
     if provider not in ("openai", "azure") and not info.id.startswith("openai/"):
         rates.pop("cache_write_mtok", None)
-    return _as_table(rates)
+    table = _as_table(rates)
+    return _batch_table(table, Fraction(1, 2) if halved else Fraction(1)) if model.batch else table
+
+
+def _batch_table(table: PriceTable, share: Fraction) -> PriceTable:
+    """The rates as those of batch jobs, at this share of what they are."""
+
+    def part(rate: Rate | None) -> Rate | None:
+        return None if rate is None else rate * share
+
+    def part_of(tier: Tier) -> Tier:
+        return Tier(
+            tier.above, *(rate * share for rate in (tier.input, tier.output, tier.cached_input, tier.written_input))
+        )
+
+    return replace(
+        table,
+        input=part(table.input),
+        output=part(table.output),
+        cached_input=part(table.cached_input),
+        written_input=part(table.written_input),
+        request=table.request * share,
+        tiers=tuple(part_of(tier) for tier in table.tiers),
+        source="genai-prices (batch)",
+    )
 
 
 def _has_variant(info: Any, key: str, value: str, at: datetime) -> bool:

@@ -13,6 +13,20 @@ from factory.types import NANO
 
 
 @dataclass(frozen=True, slots=True)
+class ModelState:
+    """How a model is called now: attempts in flight, how many may be (`limit`, at most `cap`), whether calls pause
+    until its server is back. `told`: where a batch stands; "" for a model without one."""
+
+    role: str
+    model: str
+    in_flight: int = 0
+    limit: int = 0
+    cap: int = 0
+    paused: bool = False
+    told: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """Counts of one moment. `target` None: one pass over the sources. Times in seconds, rates of this process."""
 
@@ -37,6 +51,8 @@ class Progress:
     rejected: Mapping[str, int] = field(default_factory=dict)
     reasons: tuple[tuple[str, str, int], ...] = ()
     notices: tuple[str, ...] = ()
+    models: tuple[ModelState, ...] = ()
+    gpu_seconds: float = 0.0
 
     @property
     def spent_usd(self) -> float | None:
@@ -46,10 +62,44 @@ class Progress:
     def cap_usd(self) -> float | None:
         return None if self.cap_nano is None else self.cap_nano / NANO
 
+    @property
+    def per_row_usd(self) -> float | None:
+        """USD spent for each accepted row so far, rejected ones and judges included; None before the first."""
+        spent = self.spent_usd
+        return None if spent is None or not self.accepted else spent / self.accepted
+
+    @property
+    def projected_usd(self) -> float | None:
+        """USD of the whole run, if the rows that are left cost as much as those before; None while nothing is known."""
+        done, wanted = (self.accepted, self.target) if self.target is not None else (self.committed, self.limit)
+        spent = self.spent_usd
+        return None if spent is None or not done else spent * max(1.0, wanted / done)
+
+
+def model_states(models: Mapping[str, Any]) -> tuple[ModelState, ...]:
+    """The state of each open model. What a model or its backend does not tell is left out."""
+    found = []
+    for role, model in models.items():
+        window = getattr(model, "window", None)
+        tell = getattr(model.backend, "progress", None)
+        found.append(
+            ModelState(
+                role=role,
+                model=model.config.name,
+                in_flight=getattr(window, "in_flight", 0),
+                limit=getattr(window, "limit", model.concurrency),
+                cap=model.concurrency,
+                paused=bool(getattr(window, "paused", False)),
+                told="" if tell is None else str(tell() or ""),
+            )
+        )
+    return tuple(found)
+
 
 def write_progress(path: Path, progress: Progress) -> None:
     """Replace the progress file in one step. It is a courtesy to readers, so it is not synced."""
-    write_atomic(path, json.dumps(asdict(progress)), durable=False)
+    derived = {"per_row_usd": progress.per_row_usd, "projected_usd": progress.projected_usd}
+    write_atomic(path, json.dumps(asdict(progress) | derived), durable=False)
 
 
 def read_progress(path: Path) -> dict[str, Any] | None:

@@ -36,8 +36,11 @@ def _scorer(name: str) -> str:
 BUILT_IN: dict[str, dict[str, str]] = {
     "backend": {
         "openai": "factory.backends.openai:open_backend",
+        "azure": "factory.backends.azure:open_backend",
         "embedded": "factory.backends.embedded:open_backend",
         "echo": "factory.backends.echo:open_backend",
+        "transformers": "factory.backends.transformers:open_backend",
+        "vllm": "factory.backends.vllm:open_backend",
     },
     "scorer": {
         name: _scorer(name)

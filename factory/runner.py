@@ -6,6 +6,7 @@ Resume has no code path of its own: the same command with a warm journal goes on
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import threading
@@ -15,23 +16,26 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from factory import batch_jobs
 from factory.calling import Draining, OpenModel, ReplayMiss
 from factory.compiling import Job, compile_job
 from factory.curation import Committed, Curation
 from factory.errors import FactoryError, Incomplete, Interrupted, StorageFull, TargetNotReached
 from factory.finishing import Ending, RunFacts, finish
 from factory.outputs import Outputs
-from factory.progress import Progress, write_progress
+from factory.progress import Progress, model_states, write_progress
 from factory.recipe import Recipe
 from factory.results import Result
 from factory.run_dir import point_latest, read_manifest
-from factory.session import RunOptions, Session, go_live, open_session, resolve_n_modes
+from factory.session import RunOptions, Session, go_live, open_session, resolve_capabilities
 from factory.types import RowOutcome
 from factory.window import Window
 
 GRACE_S = 5.0
 """Seconds that calls in flight get to finish after an interruption."""
 TICK_S = 0.25
+COLLECT = (50_000, 20, 100)
+"""Thresholds of Python's cycle collector during a run, against the usual (700, 10, 10)."""
 IDENTICAL_ROWS = 10
 """Rows in a row with nothing but identical candidates after which that is told."""
 MAX_ROWS_IN_FLIGHT = 1024
@@ -102,10 +106,22 @@ async def _execute(
     handle_signals: bool,
     expose: dict[str, Callable[[], object]] | None = None,
 ) -> Result:
-    async with open_session(job, options) as session:
-        walk = _begin(session)
-        with _signals(walk, handle_signals, expose):
-            return await _run(walk)
+    with _seldom_collecting():
+        async with open_session(job, options) as session:
+            walk = _begin(session)
+            with _signals(walk, handle_signals, expose):
+                return await _run(walk)
+
+
+@contextmanager
+def _seldom_collecting() -> Iterator[None]:
+    """Rows make many objects and hardly a cycle, so that looking for cycles as often as usual finds nothing."""
+    before = gc.get_threshold()
+    gc.set_threshold(*COLLECT)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _begin(session: Session) -> Walk:
@@ -116,7 +132,8 @@ def _begin(session: Session) -> Walk:
     curation = Curation(job.filters, target, keep.fallback, keep.top_k)
     limit = job.plan.size if job.plan.size is not None else recipe.max_rows_planned() or 0
     in_flight = _rows_in_flight(session.calls.models)
-    window = Window(session.generation(), curation, session.budget, outputs.write, target, limit, in_flight)
+    waves = any(model.keeps_intents for model in session.calls.models.values())
+    window = Window(session.generation(), curation, session.budget, outputs.write, target, limit, in_flight, waves)
     walk = Walk(session, curation, outputs, window, time.monotonic())
     window.sink = lambda outcome, committed: _take(walk, outcome, committed)
     return walk
@@ -136,7 +153,13 @@ def _take(walk: Walk, outcome: RowOutcome, committed: Committed) -> None:
 
 
 def _rows_in_flight(models: Mapping[str, OpenModel]) -> int:
-    return min(MAX_ROWS_IN_FLIGHT, max([2, *(model.concurrency for model in models.values())]))
+    """Twice the slots of the model that has most: rows that wait before another attempt must not starve its slots.
+
+    Those of a batch model are bounded by its `concurrency` alone.
+    """
+    live = [2 * model.concurrency for model in models.values() if not model.keeps_intents]
+    batched = [model.concurrency for model in models.values() if model.keeps_intents]
+    return max([min(MAX_ROWS_IN_FLIGHT, max([2, *live])), *batched])
 
 
 @contextmanager
@@ -150,6 +173,7 @@ def _signals(walk: Walk, handle: bool, expose: dict[str, Callable[[], object]] |
         walk.interrupted = True
         walk.session.calls.notice("stopping: calls in flight get a few seconds (Ctrl-C again leaves at once)")
         walk.session.calls.drain()
+        batch_jobs.stand_down(walk.session.calls)
         loop.call_later(GRACE_S, walk.window.cancel)
 
     if expose is not None:
@@ -182,6 +206,7 @@ async def _run(walk: Walk) -> Result:
     failure = failure or walk.window.failure
     if failure is not None and (not isinstance(failure, Incomplete) or isinstance(failure, StorageFull)):
         raise failure  # after StorageFull the rows written so far may be torn: what lies in dataset/ stays
+    await batch_jobs.settle_left(walk.session.calls)
     await walk.session.journal.flush()
     ending, result = finish(walk.outputs, _facts(walk, _ending(walk, failure)))
     _report(walk, ending.status)
@@ -196,7 +221,7 @@ async def _replay_then_call(walk: Walk) -> None:
     """Replay in order; then go live, unless there is nothing more to do."""
     session, window = walk.session, walk.window
     try:
-        window.generation = await resolve_n_modes(session)
+        window.generation = await resolve_capabilities(session)
         await window.replay()
     except ReplayMiss as miss:
         window.miss = miss
@@ -248,6 +273,7 @@ def _facts(walk: Walk, ending: Ending) -> RunFacts:
         reasons=walk.curation.top_reasons(20),
         served={role: sorted(names) for role, names in calls.served.items()},
         n_modes=dict(walk.window.generation.n_modes),
+        formats={" ".join(where): mode for where, mode in walk.window.generation.formats.items()},
         calls=calls.counters.calls,
         replayed=calls.counters.replayed,
         notices=session.notices,
@@ -306,6 +332,8 @@ def snapshot(walk: Walk, status: str) -> Progress:
         rejected=walk.curation.rejected_by_stage(),
         reasons=tuple(walk.curation.top_reasons(5)),
         notices=tuple(walk.session.notices[-5:]),
+        models=model_states(walk.session.calls.models),
+        gpu_seconds=counters.gpu_seconds,
     )
 
 

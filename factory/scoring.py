@@ -94,6 +94,8 @@ async def score(scorers: Scorers, candidates: Sequence[Candidate], context: Cont
     A weighted score that is missing vetoes the candidate; it never counts as 0. Raises FactoryError, naming scorer,
     row and candidate, when a scorer fails.
     """
+    if not scorers.scorers:
+        return [Scored(candidate) for candidate in candidates]
     context = replace(context, language=scorers.language)
     table: list[dict[str, Score]] = [{} for _ in candidates]
     for scorer in (*(s for s in scorers.scorers if not s.awaits), *(s for s in scorers.scorers if s.awaits)):
@@ -201,7 +203,7 @@ def select(scored: Sequence[Scored], keep: Keep) -> tuple[tuple[Scored, ...], tu
         if first_veto is not None:
             verdicts.append(Verdict(candidate.row, one, False, "score", _veto_reason(first_veto)))
             continue
-        key = _output_key(candidate)
+        key = _output_key(candidate) if len(scored) > 1 else ""
         if key in seen:
             same = f"candidate {seen[key]}"
             verdicts.append(Verdict(candidate.row, one, False, "select", "duplicate_candidate", same))

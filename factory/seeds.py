@@ -10,12 +10,11 @@ Key = int | str
 
 def digest(*keys: Key) -> bytes:
     """32 bytes from the keys. Types and lengths are hashed too, so that (1, "2") and ("12",) differ."""
-    hasher = hashlib.sha256()
+    parts = []
     for key in keys:
         data = str(key).encode()
-        hasher.update(f"{'i' if isinstance(key, int) else 's'}{len(data)}:".encode())
-        hasher.update(data)
-    return hasher.digest()
+        parts.append(b"%b%d:%b" % (b"i" if isinstance(key, int) else b"s", len(data), data))
+    return hashlib.sha256(b"".join(parts)).digest()
 
 
 def derive(*keys: Key) -> int:

@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from factory import batch_jobs
 from factory.budget import Budget
 from factory.calling import Calls, OpenModel
+from factory.capabilities import resolve_formats, resolve_n
 from factory.compiling import Job
-from factory.generating import Generation, probe_request
+from factory.generating import Generation
 from factory.journal import Journal
 from factory.locking import hold
 from factory.opening import check_budget, check_open, open_models
@@ -66,51 +68,53 @@ async def open_session(job: Job, options: RunOptions) -> AsyncIterator[Session]:
         with hold(run.path):
             check_plan(run, plan)
             start(run, plan)
-            session = _open(job, options, run, models)
+            session = await _open(job, options, run, models)
             try:
                 yield session
             finally:
+                await batch_jobs.stop(models)
                 session.journal.close()
     finally:
         for model in models.values():
             await model.backend.close()
 
 
-def _open(job: Job, options: RunOptions, run: RunDir, models: dict[str, OpenModel]) -> Session:
+async def _open(job: Job, options: RunOptions, run: RunDir, models: dict[str, OpenModel]) -> Session:
     notices: list[str] = []
 
     def notice(text: str) -> None:
+        if text in notices:  # what a journaled probe shows is found again when a run goes live
+            return
         notices.append(text)
         if options.notice is not None:
             options.notice(text)
 
     reuse = [path / "journal" for path in options.reuse]
     journal = Journal.open(run.journal, writable=True, reuse=reuse, notice=notice, retry_failed=options.retry_failed)
+    try:
+        await batch_jobs.take_over(models, run.path, journal, notice)
+    except BaseException:
+        journal.close()
+        raise
     budget_config = job.recipe.budget
     cap = None if budget_config is None else round(budget_config.usd * NANO)
     budget = Budget(cap, journal.spent_nano())
     calls = Calls(journal, budget, models, notice=notice)
+    batch_jobs.join(calls)
     return Session(job, options, run, journal, budget, calls, notices)
 
 
-async def resolve_n_modes(session: Session) -> Generation:
-    """The generation with, per role, whether one request may ask for all candidates: known of the backend, or found
-    by one journaled probe. Raises ReplayMiss when the probe may not be made now."""
-    recipe, calls = session.job.recipe, session.calls
-    modes: dict[str, bool] = {}
-    roles = {role for step in session.job.steps if step.config.candidates > 1 for role, _ in step.config.models}
-    for role in sorted(roles):
-        model = calls.models[role]
-        if model.backend.honours_n is not None:
-            modes[role] = model.backend.honours_n
-            continue
-        stored = await calls.call(role, probe_request(recipe, role, model.config))
-        modes[role] = stored.response is not None and len(stored.response.choices) >= 2
-    return replace(session.generation(), n_modes=modes)
+async def resolve_capabilities(session: Session) -> Generation:
+    """The generation with what the servers can do: known of their backends, or found by journaled probes.
+
+    Raises ReplayMiss when a probe may not be made now.
+    """
+    generation = session.generation()
+    return replace(generation, n_modes=await resolve_n(generation), formats=await resolve_formats(generation))
 
 
 async def go_live(session: Session) -> Generation:
     """Allow calls from now on. Raises what kept a model from being opened."""
     check_open(session.calls.models)
     session.calls.live = True
-    return await resolve_n_modes(session)
+    return await resolve_capabilities(session)

@@ -18,9 +18,12 @@ NANO = 1_000_000_000
 """Money is counted in integer nano-USD: 1 USD is `NANO` of them."""
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal values give equal text. Raises TypeError on what JSON cannot hold."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,8 @@ class Request:
     """One call to a model: everything that is asked, and for whom.
 
     `identity` is `backend/model@base_url` or the recipe's `identity:`. `row` is None for a probe.
-    `index` is the candidate for single requests, 0 where one request asks for all `n`.
+    `index` is the candidate for single requests, 0 where one request asks for all `n`. `logprobs`: log-probabilities
+    of the answer's tokens are wanted, and of so many alternatives to each (0: none).
     """
 
     identity: str
@@ -88,10 +92,11 @@ class Request:
     purpose: Purpose
     index: int
     response_format: Mapping[str, Any] | None = None
+    logprobs: int | None = None
 
     def content(self) -> dict[str, Any]:
         """The request as plain data: what `call_id` hashes and the journal stores."""
-        return {
+        content: dict[str, Any] = {
             "identity": self.identity,
             "model": self.model,
             "messages": [[m.role, m.content] for m in self.messages],
@@ -104,6 +109,9 @@ class Request:
             "index": self.index,
             "response_format": self.response_format,
         }
+        if self.logprobs is not None:
+            content["logprobs"] = self.logprobs
+        return content
 
     @property
     def call_id(self) -> str:
@@ -113,22 +121,40 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one answer as the server counted them; `estimated` where it did not say and we counted."""
+    """Tokens of one answer as the server counted them; `estimated` where it did not say and we counted.
+
+    `reasoning_tokens` are part of `completion_tokens`, `cached_tokens` of `prompt_tokens`. `gpu_seconds`: the request's
+    share of the accelerator's time, where the model runs in this process.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
+    gpu_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token of an answer, its natural log-probability, and the likeliest alternatives (itself included)."""
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One answer: its text and why it ended (`stop`, `length`, `content_filter`, …). `reasoning` is kept apart."""
+    """One answer: its text and why it ended (`stop`, `length`, `content_filter`, …). `reasoning` is kept apart.
+
+    `logprobs` None: not asked for, or the server dropped them.
+    """
 
     text: str
     finish_reason: str
     reasoning: str | None = None
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +168,10 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One of a row's N texts. `fields` are the parsed output columns, None until (or unless) parsing succeeds."""
+    """One of a row's N texts. `fields` are the parsed output columns, None until (or unless) parsing succeeds.
+
+    `logprobs`: those of the text's tokens, where the model's `logprobs` asks for them and the server gives them.
+    """
 
     row: int
     step: str
@@ -152,6 +181,7 @@ class Candidate:
     seed: int
     model: str
     fields: Mapping[str, Any] | None = None
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +255,7 @@ class LedgerEntry:
     outcome: str
     latency_s: float | None
     at: str
+    gpu_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

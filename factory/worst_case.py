@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from factory.calling import OpenModel, worst_case
+from factory.calling import Calls, OpenModel, worst_case
 from factory.generating import Generation, Step, build_request, candidate_requests, pick_model
+from factory.parsing import describe
 from factory.prompts import render
 from factory.types import Message, Request
 
@@ -29,14 +30,20 @@ def row_worst_case(generation: Generation, index: int) -> int:
         messages = _sketch(step, scope, written) if written else render(step.template, scope).messages
         requests = candidate_requests(generation, step, role, index, messages)
         if not written:
-            requests = [request for request in requests if calls.journal.get(request.call_id) is None]
+            requests = [request for request in requests if not _is_paid(calls, model, request.call_id)]
         bounds = [worst_case(model.price, request) or 0 for request in requests]
         if step.config.repair:
-            bounds += [_repair_bound(model, requests[0])] * step.config.candidates if requests else []
+            bounds += [_repair_bound(step, model, requests[0])] * step.config.candidates if requests else []
         total += sum(bounds)
         largest = max([largest, *bounds])
         written += (model.config.max_tokens or 0) * BYTES_PER_TOKEN
     return total + largest
+
+
+def _is_paid(calls: Calls, model: OpenModel, call_id: str) -> bool:
+    """Whether the budget knows of a call already: it is journaled, or an earlier process has sent it in a batch."""
+    has_sent = getattr(model.backend, "has_sent", None)
+    return calls.journal.get(call_id) is not None or (has_sent is not None and has_sent(call_id))
 
 
 def _sketch(step: Step, scope: Mapping[str, Any], written: int) -> tuple[Message, ...]:
@@ -45,10 +52,16 @@ def _sketch(step: Step, scope: Mapping[str, Any], written: int) -> tuple[Message
     return (Message("user", source + str(dict(scope)) + "x" * written),)
 
 
-def _repair_bound(model: OpenModel, request: Request) -> int:
-    """A repair call: the prompt again, the answer it got, and a sentence on what is wrong."""
+def _repair_bound(step: Step, model: OpenModel, request: Request) -> int:
+    """A repair call: the prompt again, the answer it got, a sentence on what is wrong, and the wanted form."""
     answer = "x" * ((model.config.max_tokens or 0) * BYTES_PER_TOKEN + 1000)
+    messages = (*request.messages, Message("assistant", answer), Message("user", describe(step.output)))
     repair = build_request(
-        model.config, (*request.messages, Message("assistant", answer)), seed=0, row=request.row, step=request.step
+        model.config,
+        messages,
+        seed=0,
+        row=request.row,
+        step=request.step,
+        response_format=request.response_format,
     )
     return worst_case(model.price, repair) or 0

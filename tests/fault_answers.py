@@ -2,7 +2,7 @@
 
 The mode is the last word of the model's name (`mock-json` → `json`):
 
-    text        two to four English sentences out of a hash
+    text        two to four English sentences out of a hash; JSON where a `response_format` asks for it
     json        a JSON object by `response_format`, else {"question": …, "answer": …}
     sections    "Question: …" and "Answer: …"
     echo        the last user message
@@ -48,7 +48,7 @@ _PLACES = _words(
     "in the small kitchen|beside the canal|for the third time|with great care|across the valley",
     "|",
 )
-_UNCOUNTED = frozenset({"n", "max_tokens", "max_completion_tokens", "stream", "user"})
+_UNCOUNTED = frozenset({"n", "max_tokens", "max_completion_tokens", "stream", "user", "logprobs", "top_logprobs"})
 
 
 def answer_key(body: Mapping[str, Any], index: int, salt: str = "") -> bytes:
@@ -78,9 +78,12 @@ def sentences(key: bytes) -> str:
 
 
 def _by_schema(schema: Mapping[str, Any], key: bytes, number: int = 0) -> Any:
+    if "anyOf" in schema:
+        return _by_schema(schema["anyOf"][0], key, number)
     if "enum" in schema:
         return schema["enum"][key[number % 32] % len(schema["enum"])]
     kind = schema.get("type", "string")
+    kind = kind[0] if isinstance(kind, list) else kind
     if kind == "object":
         names = schema.get("properties", {})
         return {name: _by_schema(part, key, number + place) for place, (name, part) in enumerate(names.items())}
@@ -99,7 +102,7 @@ def _json_answer(body: Mapping[str, Any], key: bytes) -> str:
 
 
 def _text_of(mode: str, body: Mapping[str, Any], key: bytes, limit: int | None) -> str:
-    if mode == "json":
+    if mode == "json" or (mode in ("text", "sections", "reasoning") and body.get("response_format")):
         return _json_answer(body, key)
     if mode == "sections":
         return f"Question: {sentence(key, 0)}\nAnswer: {sentence(key, 1)}"
@@ -119,6 +122,17 @@ def count(text: str) -> int:
 def count_prompt(messages: list[dict[str, Any]]) -> int:
     """Tokens of a prompt: those of each message and 4 more."""
     return sum(4 + count(str(message.get("content") or "")) for message in messages)
+
+
+def make_logprobs(text: str, key: bytes, top: int) -> dict[str, Any]:
+    """Log-probabilities as the API shows them: a token is four characters, the first alternative is itself."""
+    content = []
+    for place in range(0, len(text), 4):
+        token, value = text[place : place + 4], -key[place // 4 % 32] / 64
+        others = [{"token": token, "logprob": value, "bytes": None}]
+        others += [{"token": f"{token}~{rank}", "logprob": value - rank, "bytes": None} for rank in range(1, top)]
+        content.append({"token": token, "logprob": value, "bytes": None, "top_logprobs": others[:top]})
+    return {"content": content, "refusal": None}
 
 
 def make_choice(body: Mapping[str, Any], index: int, salt: str) -> tuple[dict[str, Any], int, int]:
@@ -144,7 +158,10 @@ def make_choice(body: Mapping[str, Any], index: int, salt: str) -> tuple[dict[st
         call = {"id": "call_1", "type": "function", "function": {"name": "look_up", "arguments": "{}"}}
         message |= {"content": None, "tool_calls": [call]}
         reason = "tool_calls"
-    return {"index": index, "message": message, "finish_reason": reason}, thought + count(text), thought
+    choice: dict[str, Any] = {"index": index, "message": message, "finish_reason": reason}
+    if body.get("logprobs"):
+        choice["logprobs"] = make_logprobs(text, key, int(body.get("top_logprobs") or 0))
+    return choice, thought + count(text), thought
 
 
 def make_answer(

@@ -6,12 +6,13 @@ import email.utils
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 from fault_answers import MODELS, count_prompt, make_answer
+from fault_responses import chat_of, response_of, unknown_field
 
 KINDS = {
     "rate_limit": "429 with Retry-After in seconds",
@@ -30,6 +31,7 @@ KINDS = {
     "empty_choices": "200 with `choices: []` and a usage without completion (billed)",
     "missing_choices": "200 without `choices` (billed)",
     "hang": "no answer, ever",
+    "trickle": "a good answer, one byte at a time, `trickle` seconds apart (billed)",
 }
 RESETS = ("reset_early", "reset_late", "reset_body")
 STANDARD_FAULTS = {
@@ -59,8 +61,16 @@ class Settings:
     refuse: tuple[str, ...] = ()
     n_mode: str = "honour"
     seed_mode: str = "honour"
+    format_mode: str = "honour"
+    logprobs_mode: str = "honour"
+    responses_only: tuple[str, ...] = ()
     key: str | None = None
     usage: bool = True
+    saturation: int = 0
+    thrash: float = 1.5
+    trickle: float = 0.1
+    die_after: int | None = None
+    outage: float = 10.0
 
     def shares(self) -> tuple[tuple[float, str], ...]:
         """Fault kinds with their cumulative shares."""
@@ -89,7 +99,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Reply:
-    """What goes over the wire: `cut` is how much of `data` is sent, `end` what follows: keep, close, reset or hang."""
+    """What goes over the wire: `cut` is how much of `data` is sent.
+
+    `end`: what follows (keep, close, reset, hang), or how it is sent (trickle).
+    """
 
     data: bytes
     cut: int | None = None
@@ -104,6 +117,7 @@ class State:
         self.settings = settings
         self.shares = settings.shares()
         self.connections = 0
+        self.died = False
         self.reset()
 
     def reset(self) -> None:
@@ -112,9 +126,11 @@ class State:
         self.seen: set[str] = set()
 
     def configure(self, **changes: Any) -> None:
-        for name in ("models", "refuse"):
+        for name in ("models", "refuse", "responses_only"):
             if name in changes:
                 changes[name] = tuple(changes[name])
+        if "die_after" in changes:
+            self.died = False
         self.settings = replace(self.settings, **changes)
         self.shares = self.settings.shares()
 
@@ -147,7 +163,18 @@ class State:
 
     def delay(self, number: int) -> float:
         settings = self.settings
-        return settings.latency * (1 + settings.jitter * self.uniform(number, b"latency")) if settings.latency else 0.0
+        if not settings.latency:
+            return 0.0
+        crowd = max(1.0, self.in_flight / settings.saturation) if settings.saturation else 1.0
+        return settings.latency * (1 + settings.jitter * self.uniform(number, b"latency")) * crowd**settings.thrash
+
+    def dies_now(self) -> bool:
+        """Whether the request that arrives is the one that kills the server, once."""
+        after = self.settings.die_after
+        if after is None or self.died or self.requests < after:
+            return False
+        self.died = True
+        return True
 
 
 def encode(status: int, body: bytes, extra: str = "", kind: str = "application/json") -> bytes:
@@ -164,6 +191,24 @@ def refusal(status: int, message: str, code: str | None = None, extra: str = "",
     return encode(status, orjson.dumps(fault), extra)
 
 
+def check_forms(settings: Settings, body: dict[str, Any]) -> tuple[str, bytes] | None:
+    """The refusal of a `response_format` or of `logprobs`; what is ignored is taken out of the body."""
+    form = body.get("response_format")
+    if form is not None and settings.format_mode == "refuse":
+        text = "Unsupported parameter: 'response_format' is not supported with this model."
+        return "unsupported", refusal(400, text, "unsupported_parameter", param="response_format")
+    if form is not None and settings.format_mode == "object_only" and form.get("type") == "json_schema":
+        text = "This response_format type is unavailable now: response_format.type must be json_object"
+        return "unsupported", refusal(400, text)
+    if "logprobs" in body and settings.logprobs_mode == "refuse":
+        return "unsupported", refusal(400, "logprobs are not supported with reasoning models.", param="logprobs")
+    if settings.format_mode == "ignore":
+        body.pop("response_format", None)
+    if settings.logprobs_mode == "ignore":
+        body.pop("logprobs", None)
+    return None
+
+
 def check(settings: Settings, body: dict[str, Any], key: str) -> tuple[str, bytes] | None:
     """The refusal that this request always gets, with its outcome."""
     if settings.key is not None and key != f"Bearer {settings.key}":
@@ -178,6 +223,8 @@ def check(settings: Settings, body: dict[str, Any], key: str) -> tuple[str, byte
             return "unsupported", refusal(400, text, "unsupported_parameter", param=name)
     if settings.n_mode == "refuse" and body.get("n", 1) > 1:
         return "unsupported", refusal(400, "n > 1 is not supported: only one completion choice is allowed", param="n")
+    if refused := check_forms(settings, body):
+        return refused
     prompt = "\n".join(str(message.get("content")) for message in body["messages"])
     if settings.poison and settings.poison in prompt:
         return "poison", refusal(400, "This request is refused, always.", "invalid_value")
@@ -189,7 +236,9 @@ def check(settings: Settings, body: dict[str, Any], key: str) -> tuple[str, byte
     return None
 
 
-def fail(state: State, kind: str, full: bytes, answer: dict[str, Any], delay: float) -> Reply:
+def fail(
+    state: State, kind: str, full: bytes, answer: dict[str, Any], delay: float, shape: Callable[[Any], Any] = dict
+) -> Reply:
     """The reply for a request whose fate is a fault."""
     wait = state.settings.retry_after
     middle = full.index(b"\r\n\r\n") + 4 + (len(full) - full.index(b"\r\n\r\n") - 4) // 2
@@ -210,9 +259,10 @@ def fail(state: State, kind: str, full: bytes, answer: dict[str, Any], delay: fl
         "garbage": lambda: Reply(encode(200, page, kind="text/html"), delay=delay),
         "wrong_shape": lambda: Reply(encode(200, b'{"status": "ok"}'), delay=delay),
         "not_http": lambda: Reply(b"\x00\x01 this is no HTTP\r\n\r\n", end="close", delay=delay),
-        "empty_choices": lambda: Reply(encode(200, orjson.dumps({**answer, "choices": []})), delay=delay),
-        "missing_choices": lambda: Reply(encode(200, orjson.dumps(bare)), delay=delay),
+        "empty_choices": lambda: Reply(encode(200, orjson.dumps(shape({**answer, "choices": []}))), delay=delay),
+        "missing_choices": lambda: Reply(encode(200, orjson.dumps(shape(bare))), delay=delay),
         "hang": lambda: Reply(b"", end="hang"),
+        "trickle": lambda: Reply(full, end="trickle", delay=delay),
     }
     return replies[kind]()
 
@@ -223,21 +273,34 @@ UNBILLED = frozenset({k for k in KINDS if k.startswith("rate_")} | {"quota", "se
 }
 
 
-def handle_chat(state: State, raw: bytes, key: str) -> tuple[Entry, Reply]:
-    """Count a chat request, decide its fate and make its answer."""
+def read_request(settings: Settings, raw: bytes, responses: bool) -> tuple[dict[str, Any], tuple[str, bytes] | None]:
+    """The chat request in a body, with the refusal of one that came to the wrong API. Raises what decoding raises."""
+    body = orjson.loads(raw)
+    if responses and (name := unknown_field(body)):
+        text = f"Unknown parameter: '{name}'."
+        return {}, ("unsupported", refusal(400, text, "unknown_parameter", param=name))
+    body = chat_of(body) if responses else body
+    body["messages"][0]["role"]
+    if body.get("model") in settings.responses_only and not responses:
+        text = "This model is only supported in v1/responses and not in v1/chat/completions."
+        return body, ("other_api", refusal(404, text, param="model"))
+    return body, None
+
+
+def handle_chat(state: State, raw: bytes, key: str, *, responses: bool = False) -> tuple[Entry, Reply]:
+    """Count a chat request, or one to the Responses API, decide its fate and make its answer."""
     state.requests += 1
     entry = Entry(state.requests, hashlib.blake2b(raw, digest_size=8).hexdigest())
     state.log.append(entry)
     state.repeated += entry.hash in state.seen
     settings = state.settings
     try:
-        body = orjson.loads(raw)
-        body["messages"][0]["role"]
-    except (orjson.JSONDecodeError, LookupError, TypeError):
+        body, refused = read_request(settings, raw, responses)
+    except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
         entry.outcome = "invalid"
         return entry, Reply(refusal(400, "The body is no chat completion request."))
     delay = state.delay(entry.number)
-    if refused := check(settings, body, key):
+    if refused := refused or check(settings, body, key):
         entry.outcome = refused[0]
         return entry, Reply(refused[1])
     entry.n = max(1, int(body.get("n") or 1)) if settings.n_mode == "honour" else 1
@@ -253,10 +316,11 @@ def handle_chat(state: State, raw: bytes, key: str) -> tuple[Entry, Reply]:
             answer["usage"]["completion_tokens_details"] = {"reasoning_tokens": 0}
     if entry.outcome not in UNBILLED:
         entry.prompt_tokens, entry.completion_tokens = billed["prompt_tokens"], billed["completion_tokens"]
-    full = encode(200, orjson.dumps(answer))
+    shape = response_of if responses else dict
+    full = encode(200, orjson.dumps(shape(answer)))
     if entry.outcome == "ok":
         return entry, Reply(full, delay=delay)
-    return entry, fail(state, entry.outcome, full, answer, delay)
+    return entry, fail(state, entry.outcome, full, answer, delay, shape)
 
 
 def handle_other(state: State, method: str, path: str, raw: bytes, key: str) -> bytes:

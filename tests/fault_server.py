@@ -20,6 +20,13 @@ Shares by kind, see `KINDS` in `fault_rules.py`; `reset` stands for a third each
 `context_length` tokens a 400 `context_length_exceeded`; a parameter in `refuse` a 400 `unsupported_parameter`.
 **n_mode** honour | ignore (one choice, in silence) | refuse (n > 1 is a 400). **seed_mode** honour | same (seeds are
 ignored, equal prompts get equal answers) | random (seeds are ignored, every request gets another answer).
+**format_mode** honour | ignore (in silence) | refuse (any `response_format` is a 400) | object_only (a schema is one).
+**logprobs_mode** honour | ignore (in silence) | refuse (a 400). **Responses API**: every model answers at `/responses`
+too, see `fault_responses.py`; those in `responses_only` answer there alone. **Azure**: its paths, with the header
+`api-key`, are served alike.
+**Load**: beyond `saturation` requests in flight the latency grows by (in flight / saturation) ** `thrash`: with 1 the
+throughput stays as it is, with more it falls. **Outage**: the request after number `die_after` finds the server dying:
+all connections are reset, and for `outage` seconds new ones are refused; once.
 **Counts**: GET /_stats (`?log=1` adds the log) or `.stats(log=True)`; POST /_reset or `.reset()`; POST /_config with
 settings as JSON or `.configure(**settings)`. Keys: `requests` (chat requests that arrived whole), `outcomes` (by
 outcome), `billed_requests`, `billed_prompt_tokens`, `billed_completion_tokens` (for every answer that was generated,
@@ -56,8 +63,9 @@ __all__ = ["KINDS", "MODELS", "STANDARD_FAULTS", "Entry", "FaultServer", "Server
 class Connection(asyncio.Protocol):
     """One client: HTTP/1.1 with keep-alive and Content-Length bodies, one request at a time."""
 
-    def __init__(self, state: State):
+    def __init__(self, state: State, listener: Listener):
         self.state = state
+        self.listener = listener
         self.buffer = b""
         self.entry: Entry | None = None
         self.timer: asyncio.TimerHandle | None = None
@@ -66,8 +74,10 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self.state.connections += 1
+        self.listener.open.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.listener.open.discard(self)
         if self.timer is not None:
             self.timer.cancel()
         if self.entry is not None:
@@ -95,14 +105,18 @@ class Connection(asyncio.Protocol):
         raw = self.buffer[end + 4 : end + 4 + size]
         self.buffer = self.buffer[end + 4 + size :]
         method, path, _ = first.split(" ", 2)
-        key = headers.get("authorization", "")
-        if method != "POST" or not path.endswith("/chat/completions"):
+        key = headers.get("authorization") or (f"Bearer {headers['api-key']}" if "api-key" in headers else "")
+        bare = path.partition("?")[0]
+        if method != "POST" or not bare.endswith(("/chat/completions", "/responses")):
             self.transport.write(handle_other(self.state, method, path, raw, key))
             return not self.transport.is_closing()
         state = self.state
+        if state.dies_now():
+            self.listener.die(state.settings.outage)
+            return False
         state.in_flight += 1
         state.max_concurrent = max(state.max_concurrent, state.in_flight)
-        self.entry, reply = handle_chat(state, raw, key)
+        self.entry, reply = handle_chat(state, raw, key, responses=bare.endswith("/responses"))
         if reply.end == "hang":
             return False
         if reply.delay:
@@ -114,6 +128,9 @@ class Connection(asyncio.Protocol):
     def _send(self, reply: Reply, later: bool) -> None:
         entry = self.entry
         assert entry is not None
+        if reply.end == "trickle":
+            self._drip(reply.data)
+            return
         if entry.outcome == "ok":
             self.state.delivered += 1
             self.state.seen.add(entry.hash)
@@ -130,14 +147,56 @@ class Connection(asyncio.Protocol):
         elif later and self.buffer:
             self.data_received(b"")
 
+    def _drip(self, data: bytes) -> None:
+        """The next byte, and so on until the end."""
+        self.transport.write(data[:1])
+        if len(data) > 1:
+            wait = self.state.settings.trickle
+            self.timer = asyncio.get_running_loop().call_later(wait, self._drip, data[1:])
+        else:
+            self._done()
 
-async def serve(state: State, port: int = 0) -> asyncio.Server:
-    """Listen on 127.0.0.1."""
-    return await asyncio.get_running_loop().create_server(lambda: Connection(state), "127.0.0.1", port, backlog=2048)
+    def break_off(self) -> None:
+        """Reset the connection, as a process that dies leaves it."""
+        sock = self.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
 
-def url_of(server: asyncio.Server) -> str:
-    return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+class Listener:
+    """The socket on 127.0.0.1, and the connections that came in by it."""
+
+    def __init__(self, state: State):
+        self.state = state
+        self.open: set[Connection] = set()
+        self.port = 0
+        self._server: asyncio.Server | None = None
+        self._reviving: asyncio.Task[None] | None = None
+
+    async def start(self, port: int = 0) -> str:
+        """Listen; the server's URL."""
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: Connection(self.state, self), "127.0.0.1", port, backlog=2048)
+        self._server, self.port = server, server.sockets[0].getsockname()[1]
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def die(self, seconds: float) -> None:
+        """Refuse connections and break off those that are open; listen again after so many seconds."""
+        self.close()
+        for connection in list(self.open):
+            connection.break_off()
+        self._reviving = asyncio.ensure_future(self._revive(seconds))
+
+    async def _revive(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self.start(self.port)
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        if self._reviving is not None:
+            self._reviving.cancel()
 
 
 class FaultServer:
@@ -160,11 +219,11 @@ class FaultServer:
 
     async def _main(self, ready: threading.Event) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await serve(self.state)
-        self.url = url_of(server)
+        listener = Listener(self.state)
+        self.url = await listener.start()
         ready.set()
         await self._stop.wait()
-        server.close()
+        listener.close()
 
     def stats(self, log: bool = False) -> dict[str, Any]:
         return self.state.stats(log)
@@ -223,10 +282,13 @@ def parse_arguments(arguments: list[str]) -> tuple[Settings, argparse.Namespace]
     parser.add_argument("--refuse", action="append", help="a parameter that this model does not support")
     parser.add_argument("--n-mode", choices=["honour", "ignore", "refuse"])
     parser.add_argument("--seed-mode", choices=["honour", "same", "random"])
+    parser.add_argument("--format-mode", choices=["honour", "ignore", "refuse", "object_only"])
+    parser.add_argument("--logprobs-mode", choices=["honour", "ignore", "refuse"])
+    parser.add_argument("--responses-only", action="append", help="a model that chat completions refuse")
     parser.add_argument("--no-usage", action="store_false", dest="usage", default=None)
-    for name in ("latency", "jitter", "retry-after"):
+    for name in ("latency", "jitter", "retry-after", "thrash", "trickle", "outage"):
         parser.add_argument(f"--{name}", type=float)
-    for name in ("fault-seed", "context-length"):
+    for name in ("fault-seed", "context-length", "saturation", "die-after"):
         parser.add_argument(f"--{name}", type=int)
     for name in ("poison", "forbidden", "key"):
         parser.add_argument(f"--{name}")
@@ -245,11 +307,11 @@ async def main(arguments: list[str]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    server = await serve(State(settings), options.port)
-    print(url_of(server), flush=True)
+    listener = Listener(State(settings))
+    print(await listener.start(options.port), flush=True)
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), options.lifetime)
-    server.close()
+    listener.close()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ from factory.errors import (
     StorageFull,
     Unauthorized,
 )
-from factory.health import Health, Pace, Patience, backoff
+from factory.health import Health, Patience, backoff
 from factory.journal import Journal, Lease, Stored
 from factory.prices import price_for
 from factory.recipe.models import ModelConfig
@@ -91,7 +90,7 @@ class Setup:
         self.journal = Journal.open(path, writable=True, notice=self.notices.append, retry_failed=retry_failed)
         self.budget = Budget(cap, self.journal.spent_nano())
         price = price_for(config, local=False)
-        self.model = OpenModel("writer", config, backend, price, asyncio.Semaphore(slots), slots)
+        self.model = OpenModel("writer", config, backend, price, slots)
         self.calls = Calls(
             self.journal, self.budget, {"writer": self.model}, notice=self.notices.append, patience=patience
         )
@@ -115,8 +114,10 @@ def opened(path: Path, backend: Any, cap: int | None = None, **options: Any) -> 
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Backoff without the wait; `backoff` itself is tested below."""
+    """Backoff without the wait; `backoff` itself is tested below, the pauses of the breaker in `test_admission`."""
     monkeypatch.setattr("factory.calling.backoff", lambda *_: 0.0)
+    monkeypatch.setattr("factory.adaptive.REFUSED_PAUSES", (0.0, 1.0, 0.0))
+    monkeypatch.setattr("factory.adaptive.FAILED_PAUSES", (0.0, 1.0, 0.0))
 
 
 def test_a_journaled_call_is_replayed_without_a_call(tmp_path: Path) -> None:
@@ -173,7 +174,9 @@ def test_a_transient_fault_is_tried_again_and_both_attempts_are_in_the_ledger(
         assert list(setup.journal.leases()) == []
 
 
-@pytest.mark.parametrize("fault", [BadRequest("no", status=400), ContextTooLong("long"), Filtered("filtered")])
+@pytest.mark.parametrize(
+    "fault", [BadRequest("no", status=400), ContextTooLong("200 tokens are too many"), Filtered("filtered")]
+)
 def test_a_permanent_fault_is_recorded_and_replayed(tmp_path: Path, fault: CallFault) -> None:
     backend = Script({0: [fault]})
     with opened(tmp_path, backend) as setup:
@@ -412,7 +415,7 @@ class GatedJournal:
         self.leases_pending: asyncio.Event | None = None
         self.failing: Exception | None = None
 
-    def get(self, call_id: str) -> Stored | None:
+    def get(self, call_id: str, *, decided: bool = False) -> Stored | None:
         return None
 
     def next_attempt(self, call_id: str) -> int:
@@ -431,7 +434,7 @@ class GatedJournal:
 
 def over_gate(backend: Script, journal: GatedJournal, cap: int | None, slots: int = 1) -> tuple[Calls, Budget]:
     config = ModelConfig(backend="openai", model="m", price=PRICE)
-    model = OpenModel("writer", config, backend, price_for(config, local=False), asyncio.Semaphore(slots), slots)
+    model = OpenModel("writer", config, backend, price_for(config, local=False), slots)
     budget = Budget(cap)
     calls = Calls(journal, budget, {"writer": model})  # type: ignore[arg-type]
     calls.live = True
@@ -619,21 +622,6 @@ def test_health_counts_rows_in_trouble_by_row() -> None:
     state.end(mine)
     state.end(sibling)
     assert not state.fail(state.begin(3), fault)
-
-
-@given(
-    rpm=st.floats(1, 6000), tpm=st.floats(100, 1e6), arrivals=st.lists(st.tuples(st.floats(0, 2), st.integers(1, 500)))
-)
-def test_pace_keeps_to_requests_and_tokens_a_minute(rpm: float, tpm: float, arrivals: list[tuple[float, int]]) -> None:
-    pace, now = Pace(rpm, tpm), 1000.0
-    starts: list[tuple[float, int]] = []
-    for gap, tokens in arrivals:
-        now += gap
-        starts.append((now + pace.take(tokens, now), tokens))
-    for (before, used), (after, _) in pairwise(starts):
-        assert after - before >= 60 / rpm - 1e-6
-        assert after - before >= used * 60 / tpm - 1e-6
-    assert Pace(None, None).unlimited and Pace(None, None).take(10**9, 5.0) == 0
 
 
 def test_requests_per_minute_spread_the_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

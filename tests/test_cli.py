@@ -221,7 +221,8 @@ def checks(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def test_doctor_finds_this_environment_in_order(cli: Run) -> None:
     found = as_json(cli, "doctor", "word-problems")
     assert found["ok"] is True and "error" not in found
-    assert checks(found)["model writer (embedded/tiny)"]["told"] == "in process; costs nothing"
+    told = checks(found)["model writer (embedded/tiny)"]["told"]
+    assert told.startswith("in process; asked, it answered: ") and told.endswith("; costs nothing")
     assert "nothing is broken" in good(cli, "doctor")
 
 
@@ -252,7 +253,7 @@ def test_doctor_on_servers(cli: Run, tmp_path: Path, server: FaultServer, monkey
         "down": server_model("http://127.0.0.1:9/v1"),
     }
     write_recipe(tmp_path, models=models)
-    code, out, err = cli("doctor", "recipe.yaml", "--json")
+    code, out, err = cli("doctor", "recipe.yaml", "--no-ask", "--json")
     assert code == 1 and secret not in out + err
     found = checks(json.loads(out))
     assert found["model writer (openai/mock-text)"]["told"] == "its server has it; costs nothing"
@@ -267,7 +268,7 @@ def test_doctor_on_servers(cli: Run, tmp_path: Path, server: FaultServer, monkey
     assert refused["ok"] is False and "401" in refused["told"]
     _, text, err = cli("doctor", "recipe.yaml")
     assert secret not in text + err and "BAD  model down" in text
-    assert server.stats()["requests"] == 0, "doctor makes no paid call of its own accord"
+    assert server.stats()["requests"] == 0, "nothing is asked of a server that refuses, or with --no-ask"
 
 
 def test_doctor_asks_when_asked_to(cli: Run, tmp_path: Path, server: FaultServer) -> None:
@@ -276,7 +277,7 @@ def test_doctor_asks_when_asked_to(cli: Run, tmp_path: Path, server: FaultServer
     found = checks(as_json(cli, "doctor", "recipe.yaml", "--ask"))["model writer (openai/mock-text)"]
     assert found["ok"] is True and "asked, it answered:" in found["told"]
     assert any("max_completion_tokens" in note for note in found["notes"])
-    assert server.stats()["billed_requests"] == 1
+    assert 10 <= server.stats()["billed_requests"] <= 20
 
 
 def test_doctor_reports_the_faults_of_a_recipe(cli: Run, tmp_path: Path) -> None:

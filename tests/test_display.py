@@ -16,7 +16,7 @@ from factory.cli import display
 from factory.cli.display import Plain, duration, money, plain_line, render, summary_svg
 from factory.cli.output import clean, one_line, print_json, say, tell
 from factory.cli.story import tell_story
-from factory.progress import Progress
+from factory.progress import ModelState, Progress
 from factory.types import NANO
 
 PROGRESS = Progress(
@@ -75,6 +75,34 @@ def test_it_fits_any_terminal(width: int) -> None:
     assert len(lines[0].rstrip()) <= 92
 
 
+STATES = (
+    ModelState("writer", "openai/some/model", 64, 64, 64),
+    ModelState("judge", "openai/other", 1, 1, 32, paused=True),
+    ModelState("second", "openai/third", 5, 8, 32),
+    ModelState("bulk", "openai/fourth", told="batch 2: 4,000 of 12,000 answered"),
+)
+
+
+def test_the_panel_tells_of_money_models_and_gpu_time() -> None:
+    text = "\n".join(shown(replace(PROGRESS, models=STATES, gpu_seconds=71.2)))
+    for part in ("a row     $0.0009", "projected $0.1870", "GPU time  1:11", "64 of 64 allowed", "paused: one call",
+                 "5 in flight, 8 of 32 allowed", "batch 2: 4,000 of 12,000 answered"):  # fmt: skip
+        assert part in text
+    line = plain_line(replace(PROGRESS, models=STATES, gpu_seconds=71.2))
+    assert "spent $0.1234 of $4.00 ($0.0009 a row, $0.1870 projected)" in line and "judge paused" in line
+    assert "1:11 of GPU time" in line and "8 of 32 allowed" in line and "batch 2" in line and "writer" not in line
+
+
+@pytest.mark.parametrize("width", [30, 45, 60, 80, 100, 250])
+def test_models_fit_any_terminal(width: int) -> None:
+    states = tuple(replace(state, role="r" * 30, model="m" * 200) for state in STATES * 3)
+    lines = shown(replace(PROGRESS, models=states), width, margin=3)
+    assert all(len(line.rstrip()) <= width - 3 for line in lines)
+    assert sum("rrr" in line for line in lines) == display.MODELS
+    if width >= 45:
+        assert "$0.1234 of $4.00" in "\n".join(lines)
+
+
 def test_one_pass_over_the_sources_counts_source_rows() -> None:
     text = "\n".join(shown(replace(PROGRESS, target=None, limit=400, eta_s=None)))
     assert "150 of 400 source rows" in text and "37%" in text and "accepted  132" in text and "–" in text
@@ -84,6 +112,8 @@ def test_an_unknown_price_is_never_shown_as_0() -> None:
     text = "\n".join(shown(replace(PROGRESS, spent_nano=None, cap_nano=None)))
     assert "unknown" in text and "$0.00" not in text
     assert "spent unknown" in plain_line(replace(PROGRESS, spent_nano=None, cap_nano=None))
+    assert "a row     –" in text and "projected –" in text
+    assert "projected" not in plain_line(replace(PROGRESS, accepted=0))
 
 
 def test_empty_and_overfull_runs() -> None:

@@ -7,13 +7,15 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 from support import ROOT, environment
 
 from factory.recipe import AXIS_KINDS, ModelConfig, Recipe, SourceConfig, parse_recipe
-from factory.registry import config_model, names
+from factory.recipe.models import Price
+from factory.registry import BUILT_IN, config_model
 
 README = (ROOT / "README.md").read_text()
 DOCS = {path.name: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))} | {"README.md": README}
@@ -55,10 +57,10 @@ def test_every_command_of_the_docs_exists() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "factory", "--help"], capture_output=True, text=True, env=environment(), timeout=60
     )
-    known = set(re.findall(r"^\W*(\w+)\s{2,}", done.stdout, re.M))
+    known = set(re.findall(r"^\W*([\w-]+)\s{2,}", done.stdout, re.M))
     used = {
         shlex.split(line)[1] for _, code in blocks("bash") for line in code.splitlines() if line.startswith("factory ")
-    } | set(re.findall(r"`factory (\w+)", README))
+    } | set(re.findall(r"`factory ([\w-]+)", README))
     assert used and used <= known, f"unknown: {used - known}"
 
 
@@ -88,12 +90,19 @@ def test_recipe_reference_names_every_key() -> None:
     assert not missing
 
 
+def test_recipe_reference_names_every_price_choice_and_backend() -> None:
+    text = DOCS["recipe.md"]
+    wanted = set(Price.model_fields) | BUILT_IN["backend"].keys()
+    for key in ("structured", "api"):
+        wanted |= set(get_args(ModelConfig.model_fields[key].annotation))
+    missing = sorted(word for word in wanted if not re.search(rf"`[^`]*\b{word}\b[^`]*`", text))
+    assert not missing
+
+
 @pytest.mark.parametrize("kind", ["scorer", "filter"])
 def test_recipe_reference_names_every_plugin_and_option(kind: str) -> None:
     text = DOCS["recipe.md"]
-    for name in names(kind):
-        if name.startswith("test_"):
-            continue
+    for name in BUILT_IN[kind]:
         line = next((line for line in text.splitlines() if line.startswith(f"| `{name}` |")), None)
         assert line is not None, f"{kind} {name} is not in docs/recipe.md"
         missing = [option for option in config_model(kind, name).model_fields if f"`{option}`" not in line]

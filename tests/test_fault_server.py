@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from chat_helpers import ask, model_of, request_of
-from fault_server import FaultServer, ServerProcess, Settings
+from fault_server import FaultServer, ServerProcess, Settings, State
 
 from factory import errors
 from factory.backends.openai import open_backend
@@ -145,3 +145,36 @@ def test_the_openai_sdk_reads_the_same_answer() -> None:
     assert [choice.text for choice in ours.choices] == [choice.message.content for choice in theirs.choices]
     assert ours.usage.completion_tokens == theirs.usage.completion_tokens
     assert ours.usage.prompt_tokens == theirs.usage.prompt_tokens
+
+
+def test_a_server_that_sends_a_byte_at_a_time_is_cut_at_the_timeout() -> None:
+    """The whole answer counts, not the silence between two bytes: this one would take a minute."""
+    with FaultServer(Settings(faults={"trickle": 1.0}, trickle=0.1)) as server:
+        (fault,) = ask(model_of(server.url, timeout=0.5), request_of())
+        assert isinstance(fault, errors.ConnectionLost) and "no whole answer within 0.5 s" in fault.message
+        server.configure(trickle=0.0)
+        (answer,) = ask(model_of(server.url), request_of())
+        assert isinstance(answer, Response), "it is a good answer"
+
+
+def test_the_server_dies_once_and_comes_back() -> None:
+    with FaultServer(Settings(latency=30.0, die_after=2, outage=2.0)) as server:
+        got = ask(model_of(server.url), *(request_of(seed=seed) for seed in range(3)))
+        assert all(isinstance(one, errors.ConnectionLost) for one in got), "all that is open breaks"
+        server.configure(latency=0.0)
+        (first,) = got = ask(model_of(server.url), request_of())
+        assert isinstance(first, errors.ConnectionFailed)
+        while not isinstance(got[0], Response):
+            assert isinstance(got[0], errors.ConnectionFailed)
+            got = ask(model_of(server.url), request_of())
+        server.configure(die_after=server.stats()["requests"], outage=0.0)
+        (broken,) = ask(model_of(server.url), request_of())
+        assert isinstance(broken, errors.ConnectionLost)
+
+
+def test_the_latency_grows_with_what_is_in_flight() -> None:
+    state = State(Settings(latency=0.1, saturation=4, thrash=1.5))
+    seen = []
+    for state.in_flight in (1, 4, 16):
+        seen.append(round(state.delay(1), 6))
+    assert seen == [0.1, 0.1, 0.8]

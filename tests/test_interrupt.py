@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,16 @@ def snapshot(directory: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
+def wait_until_stopped(pid: int) -> None:
+    """Until every thread of a process that was sent SIGSTOP has stopped: one may be in the middle of a commit."""
+    for _ in range(500):
+        told = [(task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+        if all(line.rpartition(")")[2].split()[0] in "Tt" for line in told):
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"process {pid} has not stopped")
+
+
 def test_a_second_process_is_told_who_holds_the_directory_and_changes_nothing(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with ServerProcess("--latency", "0.05") as server:
@@ -138,6 +149,7 @@ def test_a_second_process_is_told_who_holds_the_directory_and_changes_nothing(tm
         assert wait_for_requests(server, process, 4)
         os.kill(process.pid, signal.SIGSTOP)  # so that whatever changes is not its doing
         try:
+            wait_until_stopped(process.pid)
             before = snapshot(out)
             second = factory("run", recipe, "--out", out)
             assert second.returncode == 2 and str(process.pid) in second.stderr, second.stderr

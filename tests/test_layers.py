@@ -15,13 +15,18 @@ PACKAGE = ROOT / "factory"
 LAYERS: dict[int, set[str]] = {
     0: {"types", "errors", "seeds", "files", "version"},
     1: {"registry", "recipe", "templating", "prompts", "planning", "sources"},
-    2: {"backends", "scorers", "filters", "parsing", "minhash", "postings", "prices", "pacing", "token_counts"},
-    3: {
-        "journal", "budget", "ledger", "locking", "scoring", "calling", "health", "generating", "worst_case",
-        "curation", "exporting", "columns", "card", "auditing", "outputs", "run_dir", "progress", "results", "opening",
-        "compiling", "session", "finishing",
+    2: {
+        "arrow_columns", "backends", "scorers", "filters", "parsing", "minhash", "postings", "prices", "pacing",
+        "token_counts",
     },
-    4: {"window", "runner", "previewing", "explaining", "starters", "doctor", "api"},
+    3: {
+        "journal", "budget", "ledger", "locking", "scoring", "calling", "capabilities", "health", "attempts",
+        "adaptive", "admission", "generating",
+        "worst_case", "curation", "exporting", "columns", "card", "auditing", "outputs", "run_dir", "progress",
+        "results", "batch_jobs", "opening", "compiling", "session", "finishing",
+    },
+    4: {"window", "runner", "previewing", "estimating", "explaining", "offline", "starters", "doctor", "model_check",
+        "model_questions", "api"},
     5: {"cli", "__main__"},
 }  # fmt: skip
 HEAVY = {"torch", "transformers", "vllm", "datasets", "pandas", "scipy", "openai", "ray", "pyarrow", "tokenizers"}

@@ -21,7 +21,8 @@ from factory.types import NANO, LedgerEntry
 
 COLUMNS = [
     "call_id", "attempt", "row", "step", "purpose", "model", "prompt_tokens", "cached_tokens", "completion_tokens",
-    "reasoning_tokens", "cost_usd", "upper_bound_usd", "price_source", "outcome", "latency_s", "at",
+    "reasoning_tokens", "cost_usd", "upper_bound_usd", "price_source", "outcome", "latency_s",
+    "gpu_seconds", "at",
 ]  # fmt: skip
 
 tokens = st.none() | st.integers(0, 10**6)
@@ -44,6 +45,7 @@ entries = st.builds(
     outcome=st.sampled_from(["ok", "lost", "bad_body", "reused"]),
     latency_s=st.none() | st.floats(0, 100),
     at=st.just("2025-01-01T00:00:00+00:00"),
+    gpu_seconds=st.none() | st.floats(0, 100),
 )
 
 
@@ -58,6 +60,7 @@ def count(found: list[LedgerEntry]) -> dict[str, Any]:
         "cached_tokens": sum(entry.cached_tokens or 0 for entry in found),
         "completion_tokens": sum(entry.completion_tokens or 0 for entry in found),
         "reasoning_tokens": sum(entry.reasoning_tokens or 0 for entry in found),
+        "gpu_seconds": round(sum(entry.gpu_seconds or 0.0 for entry in found), 6),
         "cost_usd": None if unknown and not known else sum(known) / NANO,
         "upper_bound_usd": sum(entry.upper_bound_nano_usd or 0 for entry in unknown) / NANO,
         "unknown_cost": len(unknown),

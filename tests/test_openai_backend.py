@@ -263,6 +263,7 @@ def test_a_refused_parameter_is_sent_as_the_model_wants_and_remembered(name: str
                 expected["max_completion_tokens"] = 50
             assert others == [expected, expected]
             assert len(backend.notes()) == 1 and f"`{name}`" in backend.notes()[0]
+            assert backend.refused == {name}
             await backend.close()
 
     asyncio.run(work())
@@ -374,8 +375,8 @@ def test_models_are_listed_and_faults_of_the_list_classified() -> None:
 
 
 def test_importing_it_is_light() -> None:
-    heavy = {"aiohttp", "openai", "pydantic", "orjson", "genai_prices", "tiktoken", "numpy"}
-    modules = "factory.backends.openai, factory.backends.echo, factory.prices"
+    heavy = {"aiohttp", "openai", "pydantic", "orjson", "genai_prices", "tiktoken", "numpy", "httpx", "httpx2"}
+    modules = "factory.backends.openai, factory.backends.azure, factory.backends.echo, factory.prices"
     code = f"import sys, {modules}; print({heavy!r} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from support import parquet_hashes, server_model, write_recipe
 
 import factory
 from factory.errors import FactoryError, Incomplete, RecipeError, RunDirError, TargetNotReached
+from factory.types import Message
 
 
 def run(path: Path, tmp_path: Path, **options: Any) -> factory.Result:
@@ -391,3 +393,35 @@ def test_columns_that_clash_are_a_fault(tmp_path: Path) -> None:
     path = write_recipe(tmp_path, output={"animal": "str"}, carry=["animal"])
     with pytest.raises(RecipeError, match="animal"):
         run(path, tmp_path)
+
+
+@factory.scorer("asks_a_judge")
+async def asks_a_judge(candidate: Any, context: Any, *, model: str) -> float | None:
+    """A number out of the judge's answer."""
+    stored = await context.ask(model, (Message("user", f"Rate: {candidate.text}"),), index=candidate.index)
+    return None if stored.response is None else float(len(stored.response.choices[0].text) % 10)
+
+
+def test_a_judge_added_later_is_asked_then_and_its_missing_call_is_no_fault_of_the_scorer(tmp_path: Path) -> None:
+    with FaultServer(Settings()) as server:
+        models = {"writer": server_model(server.url), "judge": server_model(server.url)}
+        plain = write_recipe(tmp_path, rows=5, models=models)
+        factory.run(plain, out=tmp_path / "run")
+        judged = write_recipe(
+            tmp_path, rows=5, models=models, score=[{"asks_a_judge": {"model": "judge", "weight": 1}}]
+        )
+        with pytest.raises(Incomplete) as caught:
+            factory.run(judged, out=tmp_path / "run", replay=True)
+        assert caught.value.code == "replay_miss" and "judge" in caught.value.message
+        before = server.stats()["requests"]
+        assert len(factory.run(judged, out=tmp_path / "run").dataset()["train"]) == 5
+        assert server.stats()["requests"] == before + 5, "one question a row, and no row made anew"
+
+
+def test_the_collector_of_cycles_runs_as_before_after_a_run_however_it_ends(tmp_path: Path) -> None:
+    before, during = gc.get_threshold(), set[tuple[int, int, int]]()
+    run(write_recipe(tmp_path), tmp_path, on_progress=lambda progress: during.add(gc.get_threshold()))
+    assert before not in during and gc.get_threshold() == before
+    with pytest.raises(TargetNotReached):
+        run(write_recipe(tmp_path, max_planned=20, score=[{"length": {"min_words": 900}}]), tmp_path)
+    assert gc.get_threshold() == before

@@ -12,8 +12,11 @@ class Backend(Protocol):
     """What a backend is. `open_backend(model)` of its module (or a registered function) returns one.
 
     `honours_n`: True when one request may ask for N candidates, False when it takes N requests, None when only a
-    probe can tell. `local`: it costs nothing unless the recipe gives a price. A backend may have `notes()`: sentences
-    on what its server made it do otherwise than asked, told at the end of a run.
+    probe can tell. `local`: it costs nothing unless the recipe gives a price.
+
+    A backend may have more. `structured`: how it takes `Request.response_format` ("json_schema", "json_object",
+    "prompt" for not at all, None where only a probe can tell; "prompt" is taken for a backend without it). `notes()`:
+    sentences on what its server made it do otherwise than asked, told at the end of a run.
     """
 
     honours_n: bool | None

@@ -74,9 +74,9 @@ def key_of(model: ModelConfig) -> str | None:
     """
     url = base_url_of(model)
     if model.api_key_env:
-        return _from_environment(model.api_key_env, model.name)
+        return from_environment(model.api_key_env, model.name)
     if url == DEFAULT_BASE_URL:
-        return _from_environment(DEFAULT_KEY, model.name)
+        return from_environment(DEFAULT_KEY, model.name)
     if is_private(host_of(url)):
         return None
     raise UsageError(
@@ -86,7 +86,13 @@ def key_of(model: ModelConfig) -> str | None:
     )
 
 
-def _from_environment(variable: str, name: str) -> str:
+def key_variable(model: ModelConfig) -> str | None:
+    """The environment variable whose key `key_of` sends; None where it sends none."""
+    return model.api_key_env or (DEFAULT_KEY if base_url_of(model) == DEFAULT_BASE_URL else None)
+
+
+def from_environment(variable: str, name: str) -> str:
+    """The key in a variable, for the model `name`. Raises UsageError where it is missing, or no key can look so."""
     key = os.environ.get(variable, "").strip()
     if not key:
         raise UsageError(

@@ -22,6 +22,7 @@ class Echo:
 
     honours_n: bool | None = True
     local = True
+    structured: str | None = "json_schema"  # the text is the recipe's own: a sentence about its form would spoil it
 
     def __init__(self, name: str = "echo"):
         self._name = name

@@ -59,8 +59,28 @@ _ONE_CHOICE = re.compile(
     rf"|{_QUOTED}n{_QUOTED}.{{0,40}}(at most|must be|equal to|less than or equal to) 1\b",
     re.I,
 )
-ADAPTABLE = ("max_tokens", "temperature", "top_p", "seed")
+_NO_MODEL = re.compile(
+    r"model_not_found|deploymentnotfound|model[_ ]not[_ ]exist|not a valid model|unknown model|no such model"
+    rf"|invalid_model|invalid model: |invalid model( name| id)? ?{_QUOTED}"
+    r"|\bmodel\W{1,3}[\w./:@-]{0,100}\W{0,3}(does not exist|(is )?not found)",
+    re.I,
+)
+_RESPONSES = re.compile(
+    r"v1/responses\b|not a chat model|(use|through|via|with) the responses api"
+    r"|chat ?completions? operation does not work with the specified model",
+    re.I,
+)
+_NOT_RESPONSES = re.compile(r"(not supported|can(no|')t be used|not available).{0,60}responses api", re.I | re.S)
+_FORMAT = re.compile(
+    r"response_?format|json[_ ]?schema|json[_ ]?object|json[_ ]mode|structured[_ ]outputs?|guided|grammar|schema"
+    r"|text\.format|\bstrict\b",
+    re.I,
+)
+_UNABLE = re.compile(r"not implemented|fail|could not|cannot|invalid", re.I)
+ADAPTABLE = ("max_tokens", "temperature", "top_p", "seed", "logprobs", "top_logprobs")
 """Parameters that a server may refuse and that can be sent otherwise, or not at all."""
+_ALSO_CALLED = {"include": "logprobs", "message.output_text.logprobs": "logprobs"}
+"""What the Responses API calls them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +117,36 @@ def error_of(body: Any) -> ErrorBody:
     if isinstance(found, list):
         return _read_details(found)
     if not isinstance(found, dict):
-        return ErrorBody(_short(str(found)))
+        return ErrorBody(_short(_text(found)))
     message = found.get("message") or found.get("msg") or found.get("error") or body
-    parts = {name: "" if found.get(name) is None else str(found[name])[:200] for name in ("code", "type", "param")}
+    parts = {name: "" if found.get(name) is None else _text(found[name])[:200] for name in ("code", "type", "param")}
     inner = found.get("innererror") or found.get("metadata")
-    detail = f" {inner}" if isinstance(inner, dict) else ""
-    return ErrorBody(_short(f"{message}{detail}"), parts["code"], parts["type"], parts["param"])
+    detail = f" {_text(inner)}" if isinstance(inner, dict) else ""
+    if "n_prompt_tokens" in found:  # llama.cpp tells the sizes apart from its message
+        detail += f" (n_prompt_tokens {_text(found['n_prompt_tokens'])}, n_ctx {_text(found.get('n_ctx'))})"
+    return ErrorBody(_short(f"{_text(message)}{detail}"), parts["code"], parts["type"], parts["param"])
 
 
 def _read_details(details: list[Any]) -> ErrorBody:
     """Validation errors as FastAPI lists them: `loc`, `msg`, `type`."""
     first = details[0] if details and isinstance(details[0], dict) else {}
-    place = first.get("loc")
-    param = str(place[-1]) if isinstance(place, list) and place else ""
-    told = [f"{'.'.join(map(str, d.get('loc', [])))}: {d.get('msg', '')}" for d in details[:4] if isinstance(d, dict)]
-    return ErrorBody(_short("; ".join(told) or str(details)), str(first.get("type", "")), "", param)
+    place = _place(first)
+    told = [f"{'.'.join(_place(d))}: {_text(d.get('msg', ''))}" for d in details[:4] if isinstance(d, dict)]
+    kind = _text(first.get("type", ""))[:200]
+    return ErrorBody(_short("; ".join(told) or _text(details)), kind, "", place[-1][:200] if place else "")
+
+
+def _place(detail: dict[str, Any]) -> list[str]:
+    place = detail.get("loc")
+    return [_text(part) for part in place] if isinstance(place, list) else []
+
+
+def _text(value: Any) -> str:
+    """A value of an error as text, whatever it is."""
+    try:
+        return str(value)
+    except (RecursionError, ValueError):  # nested too deep; a number of more digits than Python writes
+        return f"a {type(value).__name__} that cannot be shown"
 
 
 def _short(text: str) -> str:
@@ -128,13 +163,23 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
         return None
     if (seconds := _number(value)) is not None:
         return seconds
-    then = email.utils.parsedate_tz(value)
+    then = _seconds_of(value)
     if then is None:
         return None
     # By the server's own clock where it tells it: ours may be off.
-    date = email.utils.parsedate_tz(headers.get("Date", ""))
-    start = email.utils.mktime_tz(date) if date else (time.time() if now is None else now)
-    return max(0.0, email.utils.mktime_tz(then) - start)
+    start = _seconds_of(headers.get("Date", ""))
+    if start is None:
+        start = time.time() if now is None else now
+    return max(0.0, then - start)
+
+
+def _seconds_of(date: str) -> float | None:
+    """Seconds since 1970 of an HTTP date; None for what is none."""
+    try:
+        read = email.utils.parsedate_tz(date)
+        return None if read is None else email.utils.mktime_tz(read)
+    except (ValueError, OverflowError, IndexError, TypeError):
+        return None
 
 
 def _number(text: str | None) -> float | None:
@@ -162,6 +207,8 @@ def fault_of_status(status: int, headers: Mapping[str, str], error: ErrorBody) -
         return Overloaded(message, retry_after=retry_after(headers))
     if status in (503, 529) and (wait := retry_after(headers)) is not None:
         return Overloaded(message, status=status, retry_after=wait)
+    if status in (400, 403, 404, 422) and _NO_MODEL.search(error.words):
+        return ModelMissing(message, status=status)
     if status >= 500 or status in (408, 409, 425):
         return ServerFault(message, status=status)
     if status in (401, 403, 407):
@@ -175,17 +222,40 @@ def fault_of_status(status: int, headers: Mapping[str, str], error: ErrorBody) -
 
 def refused_parameter(status: int, error: ErrorBody, sent: Mapping[str, Any]) -> str | None:
     """The parameter of `ADAPTABLE` that was sent and that this server, by its own words, does not support."""
-    if status not in (400, 422) or _CONTEXT.search(error.words):
+    if status not in (400, 403, 422) or _CONTEXT.search(error.words):
         return None
     if "n" in sent and _ONE_CHOICE.search(error.message):
         return None  # told as it is: whoever asked for several must know, and the message may name others too
     if not _UNSUPPORTED.search(error.words):
         return None
+    if status == 403:  # "You are not allowed to request logprobs from this model" is no matter of the key
+        return "logprobs" if "logprobs" in sent and _names(error.message, "logprobs") else None
     if error.param:
-        return error.param if error.param in ADAPTABLE and error.param in sent else None
+        name = _ALSO_CALLED.get(error.param.partition("[")[0], error.param)
+        return name if name in ADAPTABLE and name in sent else None
     named = [name for name in ADAPTABLE if name in sent and _names(error.message, name)]
     # "'max_tokens' … use 'max_completion_tokens'" names one parameter; a list of several says nothing certain.
-    return named[0] if len(named) == 1 else None
+    return named[0] if len(named) == 1 or (named and set(named) <= {"logprobs", "top_logprobs"}) else None
+
+
+def wants_responses(status: int, error: ErrorBody) -> bool:
+    """Whether a server refuses chat completions for a model of its Responses API."""
+    return status in (400, 404) and _RESPONSES.search(error.message) is not None
+
+
+def refuses_responses(fault: CallFault) -> bool:
+    """Whether a server has no Responses API, or none for this model."""
+    return isinstance(fault, ModelMissing) or (
+        isinstance(fault, BadRequest) and _NOT_RESPONSES.search(fault.message) is not None
+    )
+
+
+def refuses_format(status: int, error: ErrorBody) -> bool:
+    """Whether an error answer to a request with a `response_format` is about it."""
+    if status in (400, 422) and (error.param.startswith(("response_format", "text")) or _FORMAT.search(error.message)):
+        return True
+    told = f"{error.code} {error.message}"
+    return status in (500, 501) and bool(_FORMAT.search(told) and (_UNSUPPORTED.search(told) or _UNABLE.search(told)))
 
 
 def _names(message: str, parameter: str) -> bool:

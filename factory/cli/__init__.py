@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from factory.cli import inspecting, making, starting
+from factory.cli import estimating, inspecting, making, offline, starting
 from factory.cli.output import drop, fail, tell
 
 EPILOG = """\
@@ -26,10 +26,13 @@ COMMANDS = (
     ("init", starting.init, "Write a starter recipe and prompt"),
     ("recipes", starting.recipes, "List the shipped recipes"),
     ("preview", making.preview, "Show drawn rows and prompts, without a call"),
+    ("estimate", estimating.estimate, "Tell tokens, USD and time before paying"),
     ("run", making.run, "Make the dataset; again: resume or extend"),
     ("status", inspecting.status, "Show where a run stands"),
     ("explain", inspecting.explain, "Tell one row's whole story"),
     ("ledger", inspecting.ledger, "Show where tokens and money went"),
+    ("export-requests", offline.export_requests, "Write the missing requests to a batch file"),
+    ("import-responses", offline.import_responses, "Take in the answers to that file"),
     ("doctor", starting.doctor, "Check what is installed and reachable"),
     ("schema", starting.schema, "Print the JSON Schema of a recipe"),
     ("plugins", starting.plugins, "List what is registered, with its options"),

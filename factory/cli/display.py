@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from factory.cli.output import clean, note, one_line, say
-from factory.progress import Progress
+from factory.progress import ModelState, Progress
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 PLAIN_EVERY_S = 10.0
 WIDTH = 92
 """Columns of the panel, where the terminal has them."""
-WIDE = 72
+WIDE = 88
 """Columns from which its numbers stand in threes."""
+NARROW = 50
+"""Columns from which they stand in twos."""
+MODELS = 6
+"""Models of which the panel tells."""
 MARGIN = 3
 """Columns left free in a terminal: the `^C` that it echoes must not start a line of its own."""
 STYLES = {"running": "", "complete": "green"}
@@ -52,6 +56,22 @@ def spent(progress: Progress) -> str:
     return f"{money(progress.spent_usd)}{cap}"
 
 
+def per_row(progress: Progress) -> str:
+    """What an accepted row costs so far, and what the whole run comes to at that rate; "" while nothing is paid."""
+    if not progress.spent_nano or progress.per_row_usd is None:
+        return ""
+    return f"{money(progress.per_row_usd)} a row, {money(progress.projected_usd)} projected"
+
+
+def model_line(state: ModelState) -> str:
+    """How a model is called now."""
+    if state.told:
+        return state.told
+    if state.paused:
+        return "paused: one call at a time asks after its server"
+    return f"{state.in_flight:,} in flight, {state.limit:,} of {state.cap:,} allowed"
+
+
 def done_of(progress: Progress) -> tuple[int, int, str]:
     """How far, of how much, of what: accepted rows, or source rows where every one is taken once."""
     if progress.target is None:
@@ -75,12 +95,20 @@ def plain_line(progress: Progress) -> str:
         f"{rejected(progress):,} candidates rejected",
         f"{progress.in_flight:,} calls in flight",
         f"{progress.tokens_per_s:,.0f} tokens/s",
-        f"spent {spent(progress)}",
+        f"spent {spent(progress)}" + (f" ({told})" if (told := per_row(progress)) else ""),
         f"{duration(progress.elapsed_s)} elapsed",
     ]
+    if progress.gpu_seconds:
+        parts.append(f"{duration(progress.gpu_seconds)} of GPU time")
+    parts += [f"{one_line(state.role)} {one_line(model_line(state))}" for state in progress.models if _special(state)]
     if progress.eta_s is not None:
         parts.append(f"about {duration(progress.eta_s)} left")
     return ", ".join(parts)
+
+
+def _special(state: ModelState) -> bool:
+    """Whether something about a model should be known: it pauses, is held back, or works through a batch."""
+    return state.paused or bool(state.told) or state.limit < state.cap
 
 
 def _percent(done: int, total: int) -> str:
@@ -108,7 +136,8 @@ class _View:
         from rich.constrain import Constrain
 
         width = max(24, min(WIDTH, options.max_width - self.margin))
-        yield Constrain(_panel(self.progress, self.notices, 3 if width >= WIDE else 2), width)
+        columns = 3 if width >= WIDE else 2 if width >= NARROW else 1
+        yield Constrain(_panel(self.progress, self.notices, columns), width)
 
 
 def _panel(progress: Progress, notices: bool, columns: int) -> RenderableType:
@@ -118,6 +147,8 @@ def _panel(progress: Progress, notices: bool, columns: int) -> RenderableType:
     from rich.text import Text
 
     parts: list[RenderableType] = [_bar(progress), Text(), _numbers(progress, columns)]
+    if progress.models:
+        parts += [Text(), _models(progress.models, names=columns > 1)]
     if progress.reasons:
         parts += [Text(), _reasons(progress)]
     if notices:
@@ -164,14 +195,39 @@ def _numbers(progress: Progress, columns: int) -> RenderableType:
         ("replayed", f"{progress.replayed:,}"),
         ("retries", f"{progress.retries:,}"),
         ("spent", spent(progress)),
+        ("a row", _usd(progress.per_row_usd)),
+        ("GPU time", duration(progress.gpu_seconds) if progress.gpu_seconds else "–"),
+        ("projected", _usd(progress.projected_usd)),
     )
-    grid = Table.grid(expand=True)
+    grid = Table.grid(expand=True, padding=(0, 1, 0, 0), pad_edge=False)
     for _ in range(columns):
         grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     cells = [Text.assemble((f"{label:<10}", "dim"), value) for label, value in facts]
     for start in range(0, len(cells), columns):
         grid.add_row(*cells[start : start + columns])
     return grid
+
+
+def _usd(usd: float | None) -> str:
+    return "–" if usd is None else money(usd)
+
+
+def _models(states: Sequence[ModelState], *, names: bool) -> RenderableType:
+    """One line a model; what is out of the ordinary stands out."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False, expand=True)
+    table.add_column(max_width=12, no_wrap=True, overflow="ellipsis")
+    if names:
+        table.add_column(ratio=1, max_width=28, no_wrap=True, overflow="ellipsis")
+    table.add_column(ratio=2, no_wrap=True, overflow="ellipsis")
+    for state in states[:MODELS]:
+        style = "yellow" if state.paused or (state.limit < state.cap and not state.told) else ""
+        name = [Text(one_line(state.model))] if names else []
+        role, told = Text(one_line(state.role), style="dim"), Text(one_line(model_line(state)), style=style)
+        table.add_row(role, *name, told)
+    return table
 
 
 def _reasons(progress: Progress) -> RenderableType:

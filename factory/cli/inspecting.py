@@ -53,6 +53,15 @@ def _show_status(found: dict[str, Any]) -> str:
             f"  now: {live['in_flight']} calls in flight, {live['tokens_per_s']:,.0f} tokens/s, "
             f"{duration(live['elapsed_s'])} elapsed{left}"
         )
+        if live.get("spent_nano") and live.get("per_row_usd") is not None:
+            per_row, projected = money(live["per_row_usd"]), money(live["projected_usd"])
+            lines.append(f"  {per_row} a row so far, {projected} in all at that rate")
+        if live.get("gpu_seconds"):
+            lines.append(f"  GPU time: {duration(live['gpu_seconds'])}")
+        lines += [f"  {one_line(told)}" for told in map(_tell_model, live.get("models", ()))]
+    for shard in found["batches"]:
+        told = f"{shard['completed']:,} of {shard['requests']:,} requests answered, {shard['failed']:,} failed"
+        lines.append(f"  batch {shard['batch'] or shard['tag']}: {shard['status'] or shard['state']}, {told}")
     if found["holder"]:
         lines.append(f"  held by process {found['holder']['pid']} on {found['holder']['host']}")
     if found["dataset"]:
@@ -64,6 +73,13 @@ def _show_status(found: dict[str, Any]) -> str:
     if found["status"] not in ("complete", "running") or found["last_attempt"]:
         lines.append("  the same `factory run` command goes on: nothing is paid twice")
     return "\n".join(lines)
+
+
+def _tell_model(state: dict[str, Any]) -> str:
+    from factory.cli.display import model_line
+    from factory.progress import ModelState
+
+    return f"{state['role']} ({state['model']}): {model_line(ModelState(**state))}"
 
 
 def explain(

@@ -50,7 +50,7 @@ def _pairs(given: list[str] | None, option: str, form: str) -> tuple[tuple[str, 
     return tuple(pairs)
 
 
-def _load(
+def load(
     recipe: str,
     rows: str | None,
     seed: int | None,
@@ -58,6 +58,7 @@ def _load(
     model: list[str] | None,
     sets: list[str] | None,
 ) -> Any:
+    """The recipe with what the command line says of it."""
     from factory.errors import UsageError
     from factory.recipe import Overrides, load_recipe
 
@@ -112,7 +113,7 @@ def run(
     _check_svg(svg)
     for path in reuse or ():
         open_run_dir(path)
-    loaded = _load(recipe, rows, seed, budget, model, set_)
+    loaded = load(recipe, rows, seed, budget, model, set_)
     last: list[Progress] = []
 
     def keep(progress: Progress) -> None:
@@ -196,7 +197,7 @@ def preview(
     from factory.previewing import generate_rows, preview_rows
     from factory.session import RunOptions
 
-    loaded = _load(recipe, rows, seed, budget, model, set_)
+    loaded = load(recipe, rows, seed, budget, model, set_)
     if generate:
         found = generate_rows(loaded, n, RunOptions(out=out, runs_dir=runs_dir, notice=note))
     else:

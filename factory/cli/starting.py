@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from factory.cli.making import JsonOpt
-from factory.cli.output import one_line, print_json, tell
+from factory.cli.output import note, one_line, print_json, tell
 
 
 def init(
@@ -82,34 +82,38 @@ def doctor(
         str | None, typer.Argument(metavar="RECIPE", help="Also check this recipe, its files and its models.")
     ] = None,
     ask: Annotated[
-        bool,
-        typer.Option("--ask", help="Also ask each model of RECIPE one short question: a real call, outside any run."),
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--ask/--no-ask",
+            help="Ask every model of RECIPE a dozen short questions, or none: real calls, outside any run. "
+            "[default: only those that cost nothing]",
+            show_default=False,
+        ),
+    ] = None,
     json_: JsonOpt = False,
 ) -> None:
-    """Check what is installed, reachable and configured. Exit code 1 when something is broken."""
+    """Check what is installed, reachable and configured. Exit code 1 when something is broken.
+
+    A model that is asked shows what its server really honours (n, seed, schema, logprobs, …), and how fast it is.
+    """
+    from factory.cli.checkup import show_check, show_failures, show_model
     from factory.doctor import examine
     from factory.errors import FactoryError, UsageError
 
     if ask and recipe is None:
         raise UsageError("--ask needs a recipe: its models are asked", "for example factory doctor word-problems --ask")
-    checks = examine(recipe, ask=ask)
-    bad = [check["name"] for check in checks if check["ok"] is False]
+    found = examine(recipe, ask=ask, notice=note)
+    bad = [check["name"] for check in found.checks if check["ok"] is False]
     if json_:
-        error = FactoryError(
-            f"{len(bad)} of {len(checks)} checks failed: {', '.join(bad)}", "see `checks`", code="doctor"
-        )
-        print_json({"ok": not bad, "checks": checks, **({"error": error.as_json()} if bad else {})})
+        told = f"{len(bad)} of {len(found.checks)} checks failed: {', '.join(bad)}"
+        error = FactoryError(told, "see `checks`", code="doctor")
+        models = {role: facts.as_json() for role, facts in found.models.items()}
+        errors = {"error": error.as_json()} if bad else {}
+        print_json({"ok": not bad, "checks": found.checks, "models": models, **errors})
     else:
-        for check in checks:
-            tell(_check_line(check))
-        tell(f"\n{len(bad)} of {len(checks)} checks failed: {', '.join(bad)}" if bad else "\nnothing is broken")
+        for check in found.checks:
+            facts = found.models.get(check.get("role", ""))
+            tell(show_check(check) if facts is None else show_model(check, facts))
+        tell("\n" + show_failures(len(found.checks), bad))
     if bad:
         raise typer.Exit(1)
-
-
-def _check_line(check: dict[str, Any]) -> str:
-    mark = {True: "ok", False: "BAD", None: "–"}[check["ok"]]
-    hint = f"\n     → {check['hint']}" if check["hint"] else ""
-    notes = "".join(f"\n     note: {told}" for told in check.get("notes", ()))
-    return f"{mark:<4} {check['name']}: {check['told']}{hint}{notes}"

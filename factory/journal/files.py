@@ -17,7 +17,7 @@ from factory.errors import FactoryError, JournalDamaged, StorageFull, UsageError
 from factory.files import is_storage_fault, storage_fault, sync_directory
 from factory.journal.rows import digest_fields
 
-APPLICATION_ID = 0x54444601  # "TDF" and the format's version
+APPLICATION_ID = 0x54444602  # "TDF" and the format's version
 BUSY_SECONDS = 30.0
 CHECK_BELOW = 512 * 1024 * 1024
 PAGE = 500
@@ -26,7 +26,8 @@ SCHEMA = (
     "CREATE TABLE ledger (id INTEGER PRIMARY KEY, call_id BLOB NOT NULL, attempt INTEGER NOT NULL, row INTEGER,"
     " step TEXT NOT NULL, purpose TEXT NOT NULL, model TEXT NOT NULL, prompt_tokens INTEGER, cached_tokens INTEGER,"
     " completion_tokens INTEGER, reasoning_tokens INTEGER, nano_usd INTEGER, upper_bound_nano_usd INTEGER,"
-    " price_source TEXT NOT NULL, outcome TEXT NOT NULL, latency_s REAL, at TEXT NOT NULL, digest BLOB NOT NULL)",
+    " price_source TEXT NOT NULL, outcome TEXT NOT NULL, latency_s REAL, at TEXT NOT NULL, gpu_seconds REAL,"
+    " digest BLOB NOT NULL)",
     "CREATE INDEX ledger_failed ON ledger (call_id, attempt) WHERE outcome NOT IN ('ok', 'reused')",
     "CREATE TABLE responses (id INTEGER PRIMARY KEY, call_id BLOB NOT NULL, row INTEGER, entry INTEGER NOT NULL,"
     " outcome TEXT NOT NULL, response BLOB, message TEXT NOT NULL, nano_usd INTEGER, price_source TEXT NOT NULL,"

@@ -17,13 +17,20 @@ from typing import Any
 import orjson
 
 from factory.errors import FactoryError
-from factory.types import Choice, LedgerEntry, Response, Usage
+from factory.types import Choice, LedgerEntry, Response, TokenLogprob, Usage
 
 OK = "ok"
 REUSED = "reused"
 LOST = "lost"
+ASSUMED = "assumed"
+"""The outcome of a probe that was decided instead of asked, where requests are exported. It stands for good."""
 
-COMPRESS_ABOVE = 200
+COMPRESS_ABOVE = 512
+"""Bytes from which on compressing saves enough to be worth its time."""
+_WINDOW_BITS = 13
+"""Of zlib: a quarter of its usual window, which takes longer to set up than a short text takes to compress."""
+_COMPRESSED = (b"x", b"X")
+"""How a zlib stream begins, with the usual window and with this one; no JSON object or array does."""
 _INT64 = 1 << 63
 
 
@@ -73,7 +80,7 @@ def pack(value: Any) -> bytes:
     except TypeError:  # lone surrogates and integers beyond 64 bits: the standard library takes them
         raw = json.dumps(value, default=_plain).encode()
     if len(raw) > COMPRESS_ABOVE:
-        squeezed = zlib.compress(raw, 1)
+        squeezed = zlib.compress(raw, 1, wbits=_WINDOW_BITS)
         if len(squeezed) < len(raw):
             return squeezed
     return raw
@@ -81,8 +88,7 @@ def pack(value: Any) -> bytes:
 
 def unpack(raw: bytes) -> Any:
     """The value that `pack` was given (tuples come back as lists)."""
-    # a zlib stream begins with 0x78 ("x"), which no JSON object or array does
-    text = zlib.decompress(raw) if raw[:1] == b"x" else raw
+    text = zlib.decompress(raw) if raw[:1] in _COMPRESSED else raw
     try:
         return orjson.loads(text)
     except ValueError:
@@ -146,7 +152,7 @@ def key_of(call_id: str) -> bytes:
 
 def _text(value: str) -> str:
     """`value` as UTF-8 can hold it: a lone surrogate becomes its escape."""
-    return value.encode("utf-8", "backslashreplace").decode()
+    return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
 
 
 def _integer(name: str, value: int | None) -> int | None:
@@ -174,6 +180,7 @@ def encode_entry(entry: LedgerEntry) -> tuple[Any, ...]:
         _text(entry.outcome),
         None if entry.latency_s is None else float(entry.latency_s),
         _text(entry.at),
+        None if entry.gpu_seconds is None else float(entry.gpu_seconds),
     )
     return (*fields, digest_fields(fields))
 
@@ -197,6 +204,7 @@ def decode_entry(fields: Sequence[Any]) -> LedgerEntry:
         fields[13].decode(),
         fields[14],
         fields[15].decode(),
+        fields[16],
     )
 
 
@@ -229,13 +237,14 @@ def encode_stored(stored: Stored) -> tuple[Any, ...]:
         usage = response.usage
         packed = pack(
             {
-                "choices": [[choice.text, choice.finish_reason, choice.reasoning] for choice in response.choices],
+                "choices": [_pack_choice(choice) for choice in response.choices],
                 "usage": [
                     usage.prompt_tokens,
                     usage.completion_tokens,
                     usage.cached_tokens,
                     usage.reasoning_tokens,
                     usage.estimated,
+                    usage.gpu_seconds,
                 ],
                 "model": response.model,
             }
@@ -250,6 +259,21 @@ def encode_stored(stored: Stored) -> tuple[Any, ...]:
     )
 
 
+def _pack_choice(choice: Choice) -> list[Any]:
+    """Text, end and reasoning; log-probabilities behind them, where there are some."""
+    packed: list[Any] = [choice.text, choice.finish_reason, choice.reasoning]
+    if choice.logprobs is not None:
+        packed.append([[one.token, one.logprob, one.top] for one in choice.logprobs])
+    return packed
+
+
+def _unpack_choice(text: str, reason: str, thought: str | None, logprobs: list[Any] | None = None) -> Choice:
+    if logprobs is None:
+        return Choice(text, reason, thought)
+    tokens = tuple(TokenLogprob(token, value, tuple((t, p) for t, p in top)) for token, value, top in logprobs)
+    return Choice(text, reason, thought, tokens)
+
+
 def response_row(key: bytes, row: int | None, entry: int, body: tuple[Any, ...]) -> tuple[Any, ...]:
     """A response row after its id: key, planned row, the ledger id that brought it, `encode_stored`'s part, digest."""
     fields = (key, row, entry, *body)
@@ -262,7 +286,7 @@ def decode_stored(fields: Sequence[Any]) -> Stored:
     if fields[4] is not None:
         body = unpack(fields[4])
         response = Response(
-            tuple(Choice(text, reason, thought) for text, reason, thought in body["choices"]),
+            tuple(_unpack_choice(*choice) for choice in body["choices"]),
             Usage(*body["usage"]),
             body["model"],
         )

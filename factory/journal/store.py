@@ -20,6 +20,7 @@ from typing import Any
 from factory.errors import FactoryError, JournalDamaged, UsageError, nearest
 from factory.journal.files import JournalFile, create_file, damaged, network_filesystem
 from factory.journal.rows import (
+    ASSUMED,
     OK,
     REUSED,
     Lease,
@@ -139,8 +140,10 @@ class Journal:
         self._writer = writer
         self.lost_at_open = len(lost)
 
-    def get(self, call_id: str) -> Stored | None:
+    def get(self, call_id: str, *, decided: bool = False) -> Stored | None:
         """What is known of a call, None when it must be asked. Copies a usable response from a reused journal.
+
+        `decided`: recorded failures count, also where the journal was opened to ask them again.
 
         Raises JournalDamaged where the stored row is not what was written.
         """
@@ -154,7 +157,7 @@ class Journal:
             stored = decode_stored(row)
             if stored.outcome == OK:
                 return stored
-            if not self._ask_failures_again or row[2] > file.opened_at:
+            if decided or not self._ask_failures_again or row[2] > file.opened_at or stored.outcome == ASSUMED:
                 failed = failed or stored
         if failed is None and self._reused:
             return self._adopt(call_id, key)

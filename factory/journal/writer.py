@@ -31,7 +31,7 @@ from factory.types import LedgerEntry
 
 BATCH = 2000  # writes a commit at most: bounds memory and the wait of the first of them
 
-_ENTRY = f"INSERT INTO ledger VALUES ({', '.join('?' * 18)})"
+_ENTRY = f"INSERT INTO ledger VALUES ({', '.join('?' * 19)})"
 _LEASE = f"INSERT OR REPLACE INTO leases VALUES (NULL, {', '.join('?' * 9)})"
 _SETTLED = "DELETE FROM leases WHERE call_id = ? AND attempt = ?"
 # The first usable response stands; a recorded failure is replaced by whatever was asked again after it.

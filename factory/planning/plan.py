@@ -263,7 +263,8 @@ def _models(recipe: Recipe, step: ResolvedStep) -> list[list[Any]]:
     found = []
     for role, weight in step.models:
         config = recipe.models[role]
-        found.append([1 if alone else weight, config.identity_key, config.sampling().body()])
+        asked = config.sampling().body() | ({} if config.logprobs is None else {"logprobs": config.logprobs})
+        found.append([1 if alone else weight, config.identity_key, asked])
     return found
 
 

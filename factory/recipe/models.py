@@ -3,25 +3,44 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from factory.recipe.section import Float, Int, Section, fault
-from factory.types import Sampling
+from factory.types import Sampling, canonical_json
 
 IN_PROCESS = frozenset({"echo", "embedded", "transformers", "vllm"})
-NEEDS_MODEL = frozenset({"embedded", "openai", "transformers", "vllm"})
-RESERVED_BODY = frozenset({"messages", "model", "n", "seed", "stream"})
+NEEDS_MODEL = frozenset({"azure", "embedded", "openai", "transformers", "vllm"})
+ENGINE_SPEED = frozenset(
+    {
+        "attn_implementation", "batch_size", "device", "device_map", "disable_log_stats",
+        "distributed_executor_backend", "enable_chunked_prefill", "enable_prefix_caching", "enforce_eager",
+        "gpu_memory_utilization", "kv_cache_bytes", "max_batch_tokens", "max_memory", "max_num_batched_tokens",
+        "max_num_seqs", "offload_folder", "pipeline_parallel_size", "swap_space", "tensor_parallel_size",
+        "trust_remote_code",
+    }
+)  # fmt: skip
+"""Keys of `engine:` that change how fast a model in process runs, and where, not what it is."""
+RESERVED_BODY = frozenset({"messages", "model", "n", "seed", "stream", "logprobs", "top_logprobs", "response_format"})
 SECRET_HEADERS = frozenset({"api-key", "authorization", "proxy-authorization", "x-api-key"})
 
 
 class Price(Section):
-    """USD per million tokens."""
+    """USD per million tokens; or, for a model that runs in this process, USD per hour of each of its accelerators."""
 
-    input: Float = Field(ge=0)
-    output: Float = Field(ge=0)
+    input: Float = Field(default=0.0, ge=0)
+    output: Float = Field(default=0.0, ge=0)
     cached_input: Float | None = Field(default=None, ge=0, description="default: the input price")
+    gpu_hour: Float | None = Field(default=None, ge=0, description="USD for an hour of one accelerator")
+
+    @model_validator(mode="after")
+    def _check_given(self) -> Price:
+        given = self.model_fields_set
+        for name in ("input", "output"):
+            if "gpu_hour" not in given and name not in given:
+                raise fault("is missing", "USD per million tokens; or give `gpu_hour` for a model in process", name)
+        return self
 
 
 def _check_stop(value: object) -> object:
@@ -84,6 +103,18 @@ class ModelConfig(Section):
     frequency_penalty: Float | None = None
     top_k: Int | None = None
     min_p: Float | None = Field(default=None, ge=0, le=1)
+    logprobs: Int | None = Field(
+        default=None, ge=0, le=20, description="log-probabilities of the answers' tokens, with so many alternatives"
+    )
+    structured: Literal["auto", "json_schema", "json_object", "prompt"] = Field(
+        default="auto", description="how JSON is asked for (default: what a probe of the server shows)"
+    )
+    api: Literal["auto", "chat", "responses"] = Field(
+        default="auto", description="chat completions, or the Responses API where a model needs it"
+    )
+    api_version: str | None = Field(default=None, min_length=1, description="Azure's `api-version`")
+    batch: bool = Field(default=False, description="send requests as batch jobs: cheaper, within a day")
+    engine: dict[str, Any] = Field(default_factory=dict, description="options of the engine of a model in process")
     license: str | None = Field(default=None, description="licence of the model's output; goes into the dataset card")
 
     @model_validator(mode="before")
@@ -98,6 +129,18 @@ class ModelConfig(Section):
             raise fault(f"the backend `{self.backend}` needs a `model`", f"for example {example}")
         return self
 
+    @model_validator(mode="after")
+    def _check_api(self) -> ModelConfig:
+        if self.backend == "azure" and not self.base_url:
+            hint = "the endpoint of the resource, for example https://NAME.openai.azure.com"
+            raise fault("the backend `azure` needs a `base_url`", hint)
+        if self.api_version is not None and self.backend in IN_PROCESS | {"openai"}:
+            hint = "remove it, or use `backend: azure`"
+            raise fault(f"the backend `{self.backend}` has no API versions", hint, "api_version")
+        if self.api != "auto" and self.backend in IN_PROCESS:
+            raise fault(f"the backend `{self.backend}` has no API to choose", "remove it", "api")
+        return self
+
     @property
     def name(self) -> str:
         """`backend/model`; the backend alone where there is no model."""
@@ -109,7 +152,8 @@ class ModelConfig(Section):
         if self.identity:
             return self.identity
         if self.backend in IN_PROCESS and not self.base_url:
-            return self.name
+            shaping = {name: value for name, value in self.engine.items() if name not in ENGINE_SPEED}
+            return f"{self.name}#{canonical_json(shaping)}" if shaping else self.name
         return f"{self.backend}/{self.model}@{self.base_url or 'default'}"
 
     def sampling(self) -> Sampling:

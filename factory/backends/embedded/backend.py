@@ -86,6 +86,7 @@ class EmbeddedBackend:
 
     honours_n: bool | None = True
     local = True
+    structured: str | None = "prompt"
 
     def __init__(self, directory: Path, *, name: str = "tiny", slots: int = 64):
         self._name = name
