@@ -58,10 +58,11 @@ class Contender:
     samples: list[Sample] = field(default_factory=list)
     fault: str = ""
 
-    def run(self, url: str, rows: int, concurrency: int) -> Sample:
-        """One process to its end. Raises RuntimeError where it fails or loses a row."""
+    def run(self, url: str, rows: int, concurrency: int, cache: str) -> Sample:
+        """One process to its end; its compiled modules are kept in `cache`. Raises RuntimeError where it fails."""
         script = HERE / "peers" / f"with_{self.name}.py"
-        environment = {**os.environ, "PYTHONPATH": str(HERE.parent) if self.name == "factory" else ""}
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        environment |= {"PYTHONPATH": str(HERE.parent) if self.name == "factory" else "", "PYTHONPYCACHEPREFIX": cache}
         with tempfile.TemporaryDirectory(prefix="throughput-") as directory, tempfile.TemporaryFile() as log:
             command = [self.python, str(script), url, str(rows), str(concurrency), directory]
             started = os.times().elapsed
@@ -119,18 +120,36 @@ def find_peers(named: list[str]) -> list[Contender]:
     return [Contender(name, pythons.get(name, ""), fault="" if name in pythons else "not named") for name in PEERS]
 
 
-def take_turns(contenders: list[Contender], url: str, sizes: tuple[int, ...], repeats: int, concurrency: int) -> None:
-    """Run every contender at every size, again and again. One that fails is out, with its fault."""
-    for turn in range(repeats):
-        for contender in contenders:
-            for size in sizes:
-                if contender.fault:
-                    continue
-                try:
-                    contender.samples.append(contender.run(url, size, concurrency))
-                except (RuntimeError, OSError) as error:
-                    contender.fault = str(error)
-        print(f"turn {turn + 1} of {repeats} done, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
+@dataclass(frozen=True)
+class Bench:
+    """What all runs have in common: the server, calls in flight, and where compiled modules are kept."""
+
+    url: str
+    concurrency: int
+    cache: str
+
+    def run(self, contender: Contender, rows: int) -> Sample:
+        """One process of a contender. Raises RuntimeError where it fails."""
+        return contender.run(self.url, rows, self.concurrency, self.cache)
+
+    def take_turns(self, contenders: list[Contender], sizes: tuple[int, ...], repeats: int) -> None:
+        """Run every contender at every size, again and again. One that fails is out, with its fault.
+
+        A first run of a few rows is not counted: it compiles the modules, which an installation has done before.
+        """
+        for turn in range(repeats + 1):
+            for contender in contenders:
+                for size in sizes if turn else (self.concurrency,):
+                    if contender.fault:
+                        continue
+                    try:
+                        sample = self.run(contender, size)
+                    except (RuntimeError, OSError) as error:
+                        contender.fault = str(error)
+                    else:
+                        contender.samples += [sample] if turn else []
+            if turn:
+                print(f"turn {turn} of {repeats} done, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
 
 
 def moment(ticks: list[dict[str, float]], rows: float, clock: str) -> float:
@@ -240,11 +259,12 @@ def main() -> None:
     raw, sdk, own = (Contender(name, sys.executable) for name in ("aiohttp", "openai_sdk", "factory"))
     peers = find_peers(options.peer)
     long_run: dict[str, float] = {}
-    with ServerProcess(options.latency) as server:
-        take_turns([raw, own], server.url, (few, rows, many), options.repeats, options.concurrency)
-        take_turns([sdk, *peers], server.url, (few, rows), options.peer_repeats, options.concurrency)
-        if options.long:
-            long_run = read_long_run(own.run(server.url, options.long, options.concurrency))
+    with ServerProcess(options.latency) as server, tempfile.TemporaryDirectory(prefix="throughput-") as cache:
+        bench = Bench(server.url, options.concurrency, cache)
+        bench.take_turns([raw, own], (few, rows, many), options.repeats)
+        bench.take_turns([sdk, *peers], (few, rows), options.peer_repeats)
+        if options.long and not own.fault:
+            long_run = read_long_run(bench.run(own, options.long))
     if fault := raw.fault or own.fault:
         raise SystemExit(fault)
     bounds = judge(own, raw, peers, rows) + (judge_long(long_run) if long_run else [])

@@ -64,6 +64,15 @@ def wait_for_requests(server: Any, process: subprocess.Popen[str], more: int) ->
     return False
 
 
+def wait_for_hanging(server: Any, process: subprocess.Popen[str], calls: int) -> bool:
+    """Wait until so many requests hang: all that a run has in flight. False when the process ended before."""
+    while process.poll() is None:
+        if server.stats()["outcomes"].get("hang", 0) >= calls:
+            return True
+        time.sleep(0.01)
+    return False
+
+
 @dataclass
 class Kills:
     """What killing a run again and again came to. `in_flight`: attempts open at each kill, at most."""

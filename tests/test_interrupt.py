@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from fault_server import ServerProcess
-from interrupted_runs import Job, count, start, wait_for_requests
+from interrupted_runs import Job, count, start, wait_for_hanging, wait_for_requests
 from support import command, environment, factory, factory_json, parquet_hashes, write_recipe
 
 import factory as package
@@ -74,7 +74,7 @@ def test_calls_that_never_answer_are_given_up_after_a_few_seconds(tmp_path: Path
         process = start(recipe, out)
         assert wait_for_requests(server, process, 30)
         server.configure(faults={"hang": 1.0})
-        assert wait_for_requests(server, process, 8)
+        assert wait_for_hanging(server, process, 8)
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=60)
         told = json.loads(stdout)
@@ -107,7 +107,7 @@ def test_the_second_interruption_ends_at_once(tmp_path: Path) -> None:
         process = start(recipe, out)
         assert wait_for_requests(server, process, 30)
         server.configure(faults={"hang": 1.0})
-        assert wait_for_requests(server, process, 8)
+        assert wait_for_hanging(server, process, 8)
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
         while "stopping" not in process.stderr.readline():
@@ -146,7 +146,7 @@ def test_a_second_process_is_told_who_holds_the_directory_and_changes_nothing(tm
         process = start(recipe, out)
         assert wait_for_requests(server, process, 4)
         server.configure(faults={"hang": 1.0})
-        assert wait_for_requests(server, process, 4)
+        assert wait_for_hanging(server, process, 4)
         os.kill(process.pid, signal.SIGSTOP)  # so that whatever changes is not its doing
         try:
             wait_until_stopped(process.pid)
