@@ -21,7 +21,7 @@ from factory.backends.embedded import MODELS
 from factory.compiling import compile_job
 from factory.model_check import ModelFacts, check_model
 from factory.prices import PriceTable
-from factory.recipe import load_recipe
+from factory.recipe import Recipe
 from factory.run_dir import versions
 
 BASE = (
@@ -52,14 +52,13 @@ class Examination:
 
 
 def examine(
-    recipe: str | None, *, ask: bool | None = None, notice: Callable[[str], None] = lambda told: None
+    recipe: Recipe | None, *, ask: bool | None = None, notice: Callable[[str], None] = lambda told: None
 ) -> Examination:
     """Checks of this environment and, with a recipe, of its models. `ok` None: absent, but not needed.
 
     `ask`: every model is asked a dozen short questions (True), none (False), those that cost nothing (None).
-    `notice` gets a sentence before one is asked. Raises RecipeError or UsageError when the recipe has faults.
+    `notice` gets a sentence before one is asked. Raises RecipeError when the recipe's prompts or sources have faults.
     """
-    loaded = load_recipe(recipe) if recipe is not None else None
     checks = [
         _python(),
         _packages(),
@@ -71,11 +70,11 @@ def examine(
         _key("OPENAI_API_KEY"),
         _embedded(),
     ]
-    if loaded is None:
+    if recipe is None:
         return Examination(checks)
-    compile_job(loaded)
-    checks.append(_check("recipe", True, f"{loaded.name}: its prompts, axes and sources are in order"))
-    models = {role: asyncio.run(check_model(loaded, role, ask, notice)) for role in loaded.models}
+    compile_job(recipe)
+    checks.append(_check("recipe", True, f"{recipe.name}: its prompts, axes and sources are in order"))
+    models = {role: asyncio.run(check_model(recipe, role, ask, notice)) for role in recipe.models}
     return Examination([*checks, *map(_model, models.values())], models)
 
 

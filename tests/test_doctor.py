@@ -546,3 +546,18 @@ def test_extras_are_told_with_their_versions(monkeypatch: pytest.MonkeyPatch) ->
         assert bare[f"extra {extra}"]["ok"] is None and bare[f"extra {extra}"]["hint"] == (
             f'pip install "text-data-factory[{extra}]"'
         )
+
+
+def test_another_model_may_be_named_as_for_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write_recipe(tmp_path, rows=2)
+    with pytest.raises(SystemExit) as left:
+        main(["doctor", str(path), "--no-ask", "--model", "writer=embedded/tiny", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert not left.value.code and told["models"]["writer"]["model"] and "embedded/tiny" in json.dumps(told["checks"])
+    with pytest.raises(SystemExit) as left:
+        main(["doctor", "--model", "writer=embedded/tiny"])
+    err = capsys.readouterr().err
+    assert left.value.code == 2 and "--model needs a recipe" in err and "writer=openai/gpt-5-mini" in err

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from factory.cli.making import JsonOpt
+from factory.cli.making import EXAMPLES, JsonOpt, ModelOpt, SetOpt, load
 from factory.cli.output import note, one_line, print_json, tell
 
 
@@ -90,6 +90,8 @@ def doctor(
             show_default=False,
         ),
     ] = None,
+    model: ModelOpt = None,
+    set_: SetOpt = None,
     json_: JsonOpt = False,
 ) -> None:
     """Check what is installed, reachable and configured. Exit code 1 when something is broken.
@@ -100,9 +102,13 @@ def doctor(
     from factory.doctor import examine
     from factory.errors import FactoryError, UsageError
 
-    if ask and recipe is None:
-        raise UsageError("--ask needs a recipe: its models are asked", "for example factory doctor word-problems --ask")
-    found = examine(recipe, ask=ask, notice=note)
+    given = {"--ask": ask, "--model": model, "--set": set_}
+    option = next((name for name, value in given.items() if value), None)
+    if option is not None and recipe is None:
+        hint = f"for example factory doctor word-problems {' '.join([option, EXAMPLES.get(option, '')]).strip()}"
+        raise UsageError(f"{option} needs a recipe: its models are asked", hint)
+    loaded = None if recipe is None else load(recipe, None, None, None, model, set_)
+    found = examine(loaded, ask=ask, notice=note)
     bad = [check["name"] for check in found.checks if check["ok"] is False]
     if json_:
         told = f"{len(bad)} of {len(found.checks)} checks failed: {', '.join(bad)}"
