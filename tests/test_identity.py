@@ -59,7 +59,7 @@ def same(one: Any, other: Any) -> bool:
 
 def _sorted(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return sorted((key, _sorted(inner)) for key, inner in value.items())
+        return {key: _sorted(value[key]) for key in sorted(value)}
     return [_sorted(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
