@@ -108,13 +108,19 @@ def test_kill_9_at_random_moments(tmp_path: Path) -> None:
 
 def test_a_run_that_outgrows_its_log_gives_no_false_alarm(tmp_path: Path) -> None:
     """After the log was reset it holds frames of before: they are stale, not torn."""
-    said = run_and_kill(tmp_path, 0, 16, 1500, "--checkpoint", "150")
-    tail = scan_log(tmp_path / f"{FILE}-wal")
-    assert tail.frame_bytes * tail.frames < tail.size - 10 * tail.frame_bytes, "this test wants a log that was reset"
-    mark_path(tmp_path / FILE).unlink()  # even where nothing but the log can tell, stale frames are not counted
-    notices = check(tmp_path, said)
+    for attempt in range(8):  # a kill may also meet a log that is full
+        directory = tmp_path / str(attempt)
+        directory.mkdir()
+        said = run_and_kill(directory, 0, 16, 1500, "--checkpoint", "150")
+        tail = scan_log(directory / f"{FILE}-wal")
+        if tail.frame_bytes * tail.frames < tail.size - 10 * tail.frame_bytes:
+            break
+    else:
+        raise AssertionError("this test wants a log that was reset")
+    mark_path(directory / FILE).unlink()  # even where nothing but the log can tell, stale frames are not counted
+    notices = check(directory, said)
     assert all("torn" in notice for notice in notices) and len(notices) <= 1
-    assert check(tmp_path, said) == []
+    assert check(directory, said) == []
 
 
 @pytest.fixture(scope="module")
