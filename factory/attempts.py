@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from factory.adaptive import Outcome, outcome_of
@@ -191,14 +191,17 @@ def now_text() -> str:
 
 
 def ledger_entry(model: OpenModel, lease: Lease, sent: Sent, stored: Stored | None) -> LedgerEntry:
-    """The attempt's line in the ledger: an answer at its usage, an HTTP error at 0, a lost one at its upper bound."""
-    response, fault = sent.response, sent.fault
-    usage: Usage | None = response.usage if response is not None else (fault.usage if fault is not None else None)
+    """The line in the ledger of an attempt that was sent live, and of the one after which its call was given up."""
+    result = sent.response if sent.response is not None else sent.fault
+    assert result is not None
+    entry = entry_of(lease, result, price_of(model, lease.purpose), round(sent.latency, 6))
+    return replace(entry, outcome="gave_up") if stored is not None and stored.outcome == "gave_up" else entry
+
+
+def entry_of(lease: Lease, result: Response | CallFault, price: PriceTable, latency_s: float | None) -> LedgerEntry:
+    """An attempt's line in the ledger: an answer at its usage, an HTTP error at 0, a lost one at its upper bound."""
+    usage, fault = result.usage, result if isinstance(result, CallFault) else None
     lost = fault is not None and fault.cost_unknown
-    nano: int | None = None if lost else (cost(price_of(model, lease.purpose), usage) if usage is not None else 0)
-    outcome = "ok" if fault is None else fault.outcome
-    if stored is not None and stored.outcome == "gave_up":
-        outcome = "gave_up"
     tokens = usage if usage is not None else (None if lost else Usage())
     return LedgerEntry(
         call_id=lease.call_id,
@@ -211,11 +214,11 @@ def ledger_entry(model: OpenModel, lease: Lease, sent: Sent, stored: Stored | No
         cached_tokens=tokens.cached_tokens if tokens else None,
         completion_tokens=tokens.completion_tokens if tokens else None,
         reasoning_tokens=tokens.reasoning_tokens if tokens else None,
-        nano_usd=nano,
+        nano_usd=None if lost else (cost(price, usage) if usage is not None else 0),
         upper_bound_nano_usd=lease.upper_bound_nano if lost else None,
-        price_source=price_of(model, lease.purpose).source,
-        outcome=outcome,
-        latency_s=round(sent.latency, 6),
+        price_source=price.source,
+        outcome="ok" if fault is None else fault.outcome,
+        latency_s=latency_s,
         at=lease.at,
         gpu_seconds=tokens.gpu_seconds if tokens else None,
     )

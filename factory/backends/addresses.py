@@ -20,14 +20,18 @@ _PRIVATE_SUFFIXES = (".local", ".localdomain", ".internal", ".lan", ".home.arpa"
 def base_url_of(model: ModelConfig) -> str:
     """The model's `base_url`, or the default one; without a slash at its end. Raises UsageError on what is no URL."""
     url = (model.base_url or DEFAULT_BASE_URL).rstrip("/").removesuffix("/chat/completions")
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        valid = False
-    if not valid:
+    if not is_http_url(url):
         raise UsageError(f"`{url[:80]}` is no base_url", "write http://HOST:PORT/v1 or https://HOST/v1")
     return url
+
+
+def is_http_url(url: str) -> bool:
+    """Whether this is an http or https URL with a host."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
 
 
 def host_of(url: str) -> str:

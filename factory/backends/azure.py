@@ -12,9 +12,16 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from factory.backends.addresses import from_environment, host_of, is_loopback, is_private, proxy_for, server_name
+from factory.backends.addresses import (
+    from_environment,
+    host_of,
+    is_http_url,
+    is_loopback,
+    is_private,
+    proxy_for,
+    server_name,
+)
 from factory.backends.advice import advise_context, advise_deployment, advise_key
 from factory.backends.dialect import Answer, Dialect
 from factory.backends.hiding import Secrets
@@ -64,12 +71,7 @@ def open_backend(model: ModelConfig) -> AzureServer:
 def endpoint_of(model: ModelConfig) -> str:
     """The resource's endpoint: `base_url` up to its `/openai`. Raises UsageError where it is missing or no URL."""
     url = re.sub(r"(?<=[^/])/openai(/.*)?$", "", model.base_url or "").rstrip("/")
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        valid = False
-    if not valid:
+    if not is_http_url(url):
         what = f"`{url[:80]}` is no endpoint" if model.base_url else f"{model.name} needs the endpoint of its resource"
         raise UsageError(what, "give the model `base_url: https://NAME.openai.azure.com`")
     return url

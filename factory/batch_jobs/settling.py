@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
+from factory.attempts import entry_of, now_text
 from factory.batch_jobs.lines import read_answers, request_of, settle_line
 from factory.batch_jobs.record import Asked, Record, Shard
 from factory.errors import CallFault, Permanent
-from factory.journal import Journal, Stored
+from factory.journal import Journal, Lease, Stored
 from factory.prices import PriceTable, cost
-from factory.types import LedgerEntry, Response, Usage
+from factory.types import Response
 
 
 def is_settled(journal: Journal, call: Asked) -> bool:
@@ -53,31 +53,8 @@ async def settle(journal: Journal, call: Asked, outcome: Response | CallFault, m
         stored = Stored(call.call_id, "ok", outcome, "", nano, price.source, call.content)
     elif isinstance(outcome, Permanent):
         stored = Stored(call.call_id, outcome.outcome, None, outcome.message, 0, price.source, call.content)
-    await journal.settle(_entry(call, outcome, model, price), None, stored)
-
-
-def _entry(call: Asked, outcome: Response | CallFault, model: str, price: PriceTable) -> LedgerEntry:
-    usage: Usage | None = outcome.usage
-    lost = isinstance(outcome, CallFault) and outcome.cost_unknown
-    nano = None if lost else (cost(price, usage) if usage is not None else 0)
-    tokens = usage if usage is not None else (None if lost else Usage())
     content = call.content
-    return LedgerEntry(
-        call_id=call.call_id,
-        attempt=call.attempt,
-        row=content["row"],
-        step=content["step"],
-        purpose=content["purpose"],
-        model=model,
-        prompt_tokens=tokens.prompt_tokens if tokens else None,
-        cached_tokens=tokens.cached_tokens if tokens else None,
-        completion_tokens=tokens.completion_tokens if tokens else None,
-        reasoning_tokens=tokens.reasoning_tokens if tokens else None,
-        nano_usd=nano,
-        upper_bound_nano_usd=call.bound if lost else None,
-        price_source=price.source,
-        outcome="ok" if isinstance(outcome, Response) else outcome.outcome,
-        latency_s=None,
-        at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        gpu_seconds=tokens.gpu_seconds if tokens else None,
+    lease = Lease(
+        call.call_id, call.attempt, content["row"], content["step"], content["purpose"], model, call.bound, now_text()
     )
+    await journal.settle(entry_of(lease, outcome, price, None), None, stored)

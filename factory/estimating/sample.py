@@ -13,7 +13,6 @@ from factory.calling import Calls, OpenModel, ReplayMiss
 from factory.capabilities import resolve_formats, resolve_n
 from factory.compiling import Job
 from factory.curation import Committed, Curation
-from factory.errors import FactoryError
 from factory.estimating.amounts import Key
 from factory.generating import Generation, make_row
 from factory.journal import Journal
@@ -95,9 +94,6 @@ async def _replay(job: Job, calls: Calls, sample: Sample) -> None:
             _count_duplicates(sample, committed, before)
     except ReplayMiss:
         pass  # the first row that is not whole: where the sample ends
-    except FactoryError as error:  # a scorer that asks a judge tells of its own miss so
-        if not isinstance(error.__cause__, ReplayMiss):
-            raise
     sample.compute_s = (time.process_time() - started) / max(1, sample.rows)
 
 
