@@ -12,12 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from factory import seeds
+from factory.asking import SCORERS, VERDICT
 from factory.backends import Backend
 from factory.errors import RecipeError
-from factory.generating import Generation, Step, StructuredMode, build_request, response_format, wants_json
+from factory.generating import Generation, Step, form_of, wants_json
 from factory.journal import Stored
 from factory.parsing import server_schema
 from factory.recipe import ModelConfig, Recipe
+from factory.requesting import Form, StructuredMode, build_request, response_format
 from factory.types import Message, Request
 
 Format = Literal["json_schema", "json_object"]
@@ -43,18 +45,18 @@ def probe_n(recipe: Recipe, role: str, config: ModelConfig) -> Request:
     return build_request(config, messages, seed=seed, row=None, step=role, purpose="probe", n=n)
 
 
-def probe_format(recipe: Recipe, role: str, config: ModelConfig, step: Step, mode: Format) -> Request:
-    """A prompt that asks for prose, in the form of the step's own schema: only a server that honours it sends JSON.
+def probe_format(recipe: Recipe, role: str, config: ModelConfig, form: Form, mode: Format) -> Request:
+    """A prompt that asks for prose, in the form that is wanted: only a server that honours it sends JSON.
 
     `json_object` has to be asked for by name (OpenAI's API insists), so there acceptance is all that can be tested.
     """
     text = "Write one short sentence about the sea."
     if mode == "json_object":
         text = "Describe the sea in one short JSON object."
-    seed = seeds.derive(recipe.name, recipe.seed, "probe", role, step.name, mode)
-    form = response_format(mode, step)
+    seed = seeds.derive(recipe.name, recipe.seed, "probe", role, form.name, mode)
     messages = (Message("user", text),)
-    return build_request(config, messages, seed=seed, row=None, step=step.name, purpose="probe", response_format=form)
+    asked = response_format(mode, form)
+    return build_request(config, messages, seed=seed, row=None, step=form.name, purpose="probe", response_format=asked)
 
 
 def keeps_to(schema: Mapping[str, Any], text: str) -> bool:
@@ -95,21 +97,38 @@ async def resolve_n(generation: Generation) -> Mapping[str, bool]:
 async def resolve_formats(generation: Generation) -> Mapping[tuple[str, str], StructuredMode]:
     """Per role and step that wants JSON, how it is asked for; what a server does not do is told as a notice.
 
-    Raises ReplayMiss when a probe may not be made now, RecipeError where `structured:` wants what cannot be had.
+    The models of a step's scorers stand under `SCORERS` and the step's name. Raises ReplayMiss when a probe may not be
+    made now, RecipeError where `structured:` wants what cannot be had.
     """
     formats: dict[tuple[str, str], StructuredMode] = {}
-    for step in generation.steps:
-        if wants_json(step):
-            for role, _ in sorted(step.config.models):
-                wanted = generation.calls.models[role].config.structured
-                if wanted == "auto":
-                    formats[role, step.name] = await _find_format(generation, step, role)
-                else:
-                    formats[role, step.name] = await _check_wanted(generation, step, role, wanted)
+    for role, name, form in wanted_forms(generation.steps):
+        wanted = generation.calls.models[role].config.structured
+        if wanted == "auto":
+            formats[role, name] = await _find_format(generation, form, role)
+        else:
+            formats[role, name] = await _check_wanted(generation, form, role, wanted)
     return formats
 
 
-async def _find_format(generation: Generation, step: Step, role: str) -> StructuredMode:
+def wanted_forms(steps: Sequence[Step]) -> list[tuple[str, str, Form]]:
+    """(role, name in `Generation.formats`, form) of all that is to be answered in JSON.
+
+    A scorer says so by its attribute `schema`: the closed JSON Schema of its models' answers.
+    """
+    found = []
+    for step in steps:
+        if wants_json(step):
+            found += [(role, step.name, form_of(step)) for role, _ in sorted(step.config.models)]
+        asking: dict[str, Form] = {}
+        for scorer in step.scorers.scorers:
+            schema = getattr(scorer.plugin, "schema", None)
+            if schema is not None:
+                asking |= {role: Form(VERDICT, schema) for role in scorer.roles if role not in asking}
+        found += [(role, SCORERS + step.name, form) for role, form in sorted(asking.items())]
+    return found
+
+
+async def _find_format(generation: Generation, form: Form, role: str) -> StructuredMode:
     """The strictest form that the model keeps to."""
     model = generation.calls.models[role]
     known = backend_structure(model.backend)
@@ -118,7 +137,7 @@ async def _find_format(generation: Generation, step: Step, role: str) -> Structu
     found: StructuredMode = "prompt"
     missing = []
     for mode in FORMATS:
-        stored, kept = await _probe(generation, step, role, mode)
+        stored, kept = await _probe(generation, form, role, mode)
         if kept:
             found = mode
             break
@@ -129,7 +148,7 @@ async def _find_format(generation: Generation, step: Step, role: str) -> Structu
     return found
 
 
-async def _check_wanted(generation: Generation, step: Step, role: str, mode: StructuredMode) -> StructuredMode:
+async def _check_wanted(generation: Generation, form: Form, role: str, mode: StructuredMode) -> StructuredMode:
     """The form that the recipe names. A server is asked once whether it takes it, before a row is."""
     model = generation.calls.models[role]
     if mode == "prompt":
@@ -139,7 +158,7 @@ async def _check_wanted(generation: Generation, step: Step, role: str, mode: Str
         raise _cannot(generation.recipe, role, mode, f"the backend `{model.config.backend}` cannot be held to it", "")
     if known is not None:
         return mode
-    stored, kept = await _probe(generation, step, role, mode)
+    stored, kept = await _probe(generation, form, role, mode)
     if stored.response is None:
         again = "; --retry-failed asks the server again"
         said = f"{model.config.name} refuses it: {server_words(stored.message)}"
@@ -158,14 +177,14 @@ def _cannot(recipe: Recipe, role: str, mode: str, why: str, more: str) -> Recipe
     return RecipeError([recipe.place("models", role, "structured", message=message, hint=hint)])
 
 
-async def _probe(generation: Generation, step: Step, role: str, mode: Format) -> tuple[Stored, bool]:
+async def _probe(generation: Generation, form: Form, role: str, mode: Format) -> tuple[Stored, bool]:
     """The answer to a probe, and whether it shows that the form is kept to."""
     model = generation.calls.models[role]
-    request = probe_format(generation.recipe, role, model.config, step, mode)
+    request = probe_format(generation.recipe, role, model.config, form, mode)
     stored = await generation.calls.call(role, request, decided=model.config.structured == "auto")
     if stored.response is None or mode == "json_object":
         return stored, stored.response is not None
-    schema = server_schema(step.output.schema, step.name)["schema"]
+    schema = server_schema(form.schema, form.name)["schema"]
     return stored, keeps_to(schema, stored.response.choices[0].text)
 
 

@@ -135,8 +135,13 @@ def split_of(plan: Plan, row: int) -> str:
 
 
 def scores_json(scored: Scored) -> str:
-    """The scores of a candidate by name."""
-    return as_json({score.name: score.value for score in scored.scores})
+    """The scores of a candidate by name, with the parts they were made of as `name.part`."""
+    told: dict[str, float | None] = {}
+    for score in scored.scores:
+        told[score.name] = score.value
+        for part, value in (score.parts or {}).items():
+            told[f"{score.name}.{part}"] = value
+    return as_json(told)
 
 
 def dataset_row(plan: Plan, outcome: RowOutcome, rank: int, scored: Scored) -> DatasetRow:

@@ -10,16 +10,18 @@ import re
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from factory import seeds
+from factory.asking import Asking, scorer_context
 from factory.calling import Calls, OpenModel
 from factory.journal import Stored
-from factory.parsing import Output, Parsed, compile_output, describe, repair_messages, server_schema
+from factory.parsing import Output, Parsed, compile_output, describe, repair_messages
 from factory.planning import Plan
-from factory.prompts import Template, render, render_text
-from factory.recipe import ModelConfig, Recipe, ResolvedStep
-from factory.scorers import Context
+from factory.prompts import Template, render
+from factory.recipe import Recipe, ResolvedStep
+from factory.requesting import Form, StructuredMode, build_request, response_format
+from factory.scorers import Setup
 from factory.scoring import Scorers, compile_scorers, score, select
 from factory.types import (
     Candidate,
@@ -27,7 +29,6 @@ from factory.types import (
     Cost,
     Message,
     Prompt,
-    Purpose,
     Request,
     RowOutcome,
     Scored,
@@ -38,8 +39,6 @@ from factory.types import (
 
 T = TypeVar("T")
 _JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.S)
-StructuredMode = Literal["json_schema", "json_object", "prompt"]
-"""How JSON is asked for: a schema that the server enforces, any JSON object, or by the words of the prompt alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,16 @@ def compile_steps(plan: Plan) -> tuple[Step, ...]:
         place = partial(recipe.place, *(() if single else ("steps", number)))
         column = "text" if single else step.name
         output = compile_output(step.output, step.parse, text_column=column, place=place)
-        scorers = compile_scorers(step.score, language=recipe.language)
+        setup = Setup(
+            recipe.base,
+            recipe.language,
+            tuple(one.name for one in output.columns),
+            step.candidates,
+            tuple(recipe.models),
+        )
+        scorers = compile_scorers(
+            step.score, language=recipe.language, combine=step.keep.combine, setup=setup, place=place
+        )
         template = plan.templates[step.name]
         compiled.append(Step(step, template, output, scorers, _says_json(template)))
     return tuple(compiled)
@@ -118,11 +126,9 @@ def wants_json(step: Step) -> bool:
     return not output.plain and (output.mode == "json" or (output.mode == "auto" and step.says_json))
 
 
-def response_format(mode: StructuredMode | None, step: Step) -> Mapping[str, Any] | None:
-    """The `response_format` of a step's requests; None where the prompt alone asks for the form."""
-    if mode == "json_schema":
-        return {"type": "json_schema", "json_schema": server_schema(step.output.schema, step.name)}
-    return {"type": "json_object"} if mode == "json_object" else None
+def form_of(step: Step) -> Form:
+    """The form of a step's answers, for servers that can be held to one."""
+    return Form(step.name, step.output.schema)
 
 
 def ask_for_json(messages: Sequence[Message], mode: StructuredMode | None, step: Step) -> tuple[Message, ...]:
@@ -144,36 +150,6 @@ def pick_model(recipe: Recipe, step: ResolvedStep, row: int) -> str:
         if point < 0:
             return role
     return step.models[-1][0]
-
-
-def build_request(
-    config: ModelConfig,
-    messages: Sequence[Message],
-    *,
-    seed: int,
-    row: int | None,
-    step: str,
-    purpose: Purpose = "generate",
-    index: int = 0,
-    n: int = 1,
-    response_format: Mapping[str, Any] | None = None,
-    logprobs: int | None = None,
-) -> Request:
-    """The request for a model of the recipe, with the recipe's sampling parameters. `logprobs` None: the model's."""
-    return Request(
-        identity=config.identity_key,
-        model=config.model,
-        messages=tuple(messages),
-        sampling=config.sampling(),
-        n=n,
-        seed=seed,
-        row=row,
-        step=step,
-        purpose=purpose,
-        index=index,
-        response_format=response_format,
-        logprobs=config.logprobs if logprobs is None else logprobs,
-    )
 
 
 def uses_n(generation: Generation, step: Step, role: str) -> bool:
@@ -201,7 +177,7 @@ def candidate_request(
         step=step.name,
         index=index,
         n=n,
-        response_format=response_format(mode, step),
+        response_format=response_format(mode, form_of(step)),
     )
 
 
@@ -275,7 +251,9 @@ async def _run_step(
         else:
             parsed.append(with_fields(candidate, result.fields))
     refused = all(refusal for _, refusal in answers)
-    context = _context(row, step, prompt, scope)
+    generation = row.generation
+    asking = Asking(generation.calls, generation.recipe.name, generation.recipe.seed, generation.formats)
+    context = scorer_context(asking, row.variation, step.name, prompt, scope, row.count)
     scored = await score(step.scorers, parsed, context)
     ranked, selected = select(scored, step.config.keep)
     return list(ranked), [*verdicts, *selected], refused
@@ -366,7 +344,7 @@ async def _parse(
         step=step.name,
         purpose="repair",
         index=candidate.index,
-        response_format=response_format(row.generation.formats.get((role, step.name)), step),
+        response_format=response_format(row.generation.formats.get((role, step.name)), form_of(step)),
     )
     stored = row.count(await row.generation.calls.call(role, request))
     if stored.response is None:
@@ -376,39 +354,3 @@ async def _parse(
     if again.fields is None:
         return candidate, Parsed(None, f"{parsed.reason}; after repair: {again.reason}")
     return replace(candidate, text=choice.text, finish_reason=choice.finish_reason, logprobs=choice.logprobs), again
-
-
-def _context(row: _Row, step: Step, prompt: Prompt, scope: Mapping[str, Any]) -> Context:
-    recipe = row.generation.recipe
-
-    async def ask(
-        role: str,
-        messages: Sequence[Message],
-        *,
-        index: int = 0,
-        response_format: Mapping[str, Any] | None = None,
-        logprobs: int | None = None,
-    ) -> Stored:
-        """A scorer's own call, journaled like any other. `index` tells its calls apart within the row."""
-        model = row.generation.calls.models[role]
-        seed = seeds.derive(recipe.name, recipe.seed, row.variation.row, step.name, "judge", index)
-        request = build_request(
-            model.config,
-            messages,
-            seed=seed,
-            row=row.variation.row,
-            step=step.name,
-            purpose="judge",
-            index=index,
-            response_format=response_format,
-            logprobs=logprobs,
-        )
-        return row.count(await row.generation.calls.call(role, request))
-
-    return Context(
-        variation=row.variation,
-        prompt=prompt,
-        scope=scope,
-        render=lambda text: render_text(text, scope),
-        ask=ask,
-    )

@@ -23,12 +23,11 @@ from factory.batch_jobs.lines import Answer, body_of, read_answers, request_line
 from factory.batch_jobs.record import Asked
 from factory.batch_jobs.settling import outcome_of, settle
 from factory.calling import Draining, OpenModel, worst_case
-from factory.capabilities import FORMATS, backend_structure, probe_format, probe_n
+from factory.capabilities import FORMATS, backend_structure, probe_format, probe_n, wanted_forms
 from factory.compiling import Job, compile_job
 from factory.curation import Curation
 from factory.errors import CallFault, JournalDamaged, Permanent, UsageError
 from factory.files import write_atomic
-from factory.generating import wants_json
 from factory.journal import Journal, Stored
 from factory.journal.rows import ASSUMED
 from factory.locking import hold
@@ -108,9 +107,9 @@ async def _assume(session: Session) -> None:
             probes.append(probe_n(recipe, role, model.config))
         if model.config.structured == "auto" and backend_structure(model.backend) is None:
             probes += [
-                probe_format(recipe, role, model.config, step, mode)
-                for step in steps
-                if wants_json(step)
+                probe_format(recipe, role, model.config, form, mode)
+                for asked, _, form in wanted_forms(session.job.steps)
+                if asked == role
                 for mode in FORMATS
             ]
         await _assume_probes(session.journal, model, probes)

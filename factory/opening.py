@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from factory import registry
-from factory.backends import Backend
+from factory.backends import Backend, tasks_of
 from factory.batch_jobs import BATCH_ROWS, open_courier
 from factory.calling import OpenModel
 from factory.errors import FactoryError, Place, RecipeError, UsageError
@@ -13,7 +13,7 @@ from factory.generating import Step
 from factory.planning import Plan
 from factory.prices import price_for
 from factory.recipe import ModelConfig, Recipe
-from factory.types import Request, Response
+from factory.types import Request, Response, Task
 
 CONCURRENCY = {"azure": 32, "openai": 32, "embedded": 64, "echo": 64, "transformers": 64, "vllm": 256}
 """Attempts in flight where the recipe does not say."""
@@ -41,9 +41,9 @@ class Unopened:
 
 
 def used_roles(recipe: Recipe, steps: Sequence[Step]) -> list[str]:
-    """Roles that steps write with, or that a scorer names in its `model` option, in the recipe's order."""
+    """Roles that steps write with, or that a scorer asks, in the recipe's order."""
     roles = {role for step in steps for role, _ in step.config.models}
-    roles |= {str(spec.options.get("model")) for step in steps for spec in step.config.score}
+    roles |= {role for step in steps for spec in step.config.score for role in spec.roles}
     return [role for role in recipe.models if role in roles]
 
 
@@ -84,6 +84,35 @@ def open_models(plan: Plan, steps: Sequence[Step], *, must_open: bool) -> dict[s
             standard = price_for(config.model_copy(update={"batch": False}), local=backend.local)
             opened[role].probe_price = standard
     return opened
+
+
+WHAT = {
+    "generate": "write text",
+    "likelihood": "tell the log-probabilities of a given text",
+    "classify": "give a text scores",
+    "embed": "embed a text",
+}
+
+
+def check_tasks(recipe: Recipe, steps: Sequence[Step], models: dict[str, OpenModel]) -> None:
+    """Whether every model can do what it is there for: write, or measure what is written. Raises RecipeError."""
+    faults: list[Place] = []
+    for role, model in models.items():
+        able = tasks_of(model.backend)
+        wanted: dict[Task, str] = {}
+        for step in steps:
+            if any(role == one for one, _ in step.config.models):
+                wanted.setdefault("generate", f"the step {step.name}" if len(steps) > 1 else "the candidates")
+            for scorer in step.scorers.scorers:
+                if role in scorer.roles:
+                    wanted.setdefault(scorer.traits.task, f"the scorer `{scorer.name}`")
+        for task, who in wanted.items():
+            if task not in able and not isinstance(model.backend, Unopened):
+                message = f"{model.config.name} cannot {WHAT[task]}, which {who} needs"
+                hint = f"it can {', '.join(WHAT[one] for one in sorted(able) if one in WHAT) or 'do nothing known'}"
+                faults.append(recipe.place("models", role, message=message, hint=hint))
+    if faults:
+        raise RecipeError(faults)
 
 
 def check_open(models: dict[str, OpenModel]) -> None:

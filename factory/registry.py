@@ -43,8 +43,13 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "vllm": "factory.backends.vllm:open_backend",
     },
     "scorer": {
-        name: _scorer(name)
-        for name in ("length", "format", "repetition", "refusal", "language", "arithmetic", "choice_answer")
+        "length": _scorer("length"),
+        "format": _scorer("format"),
+        "repetition": _scorer("repetition"),
+        "refusal": _scorer("refusal"),
+        "language": _scorer("language"),
+        "arithmetic": _scorer("arithmetic"),
+        "choice_answer": _scorer("choice_answer"),
     },
     "filter": {
         "dedup": "factory.filters.dedup:Dedup",

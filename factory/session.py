@@ -15,7 +15,7 @@ from factory.compiling import Job
 from factory.generating import Generation
 from factory.journal import Journal
 from factory.locking import hold
-from factory.opening import check_budget, check_open, open_models
+from factory.opening import check_budget, check_open, check_tasks, open_models
 from factory.progress import Progress
 from factory.run_dir import RunDir, check_plan, choose_run_dir, start
 from factory.types import NANO
@@ -64,6 +64,7 @@ async def open_session(job: Job, options: RunOptions) -> AsyncIterator[Session]:
     warm = options.replay or bool(options.reuse) or any(run.journal.glob("*.sqlite"))
     models = open_models(plan, job.steps, must_open=not warm)
     try:
+        check_tasks(plan.recipe, job.steps, models)
         check_budget(plan.recipe, models)
         with hold(run.path):
             check_plan(run, plan)

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant"]
-Purpose = Literal["generate", "repair", "judge", "probe"]
+Purpose = Literal["generate", "repair", "judge", "score", "probe"]
+Task = Literal["generate", "likelihood", "classify", "embed"]
+"""What a request wants of a model: text; the log-probabilities of a given answer; a score for it; its embedding."""
 
 STAGES = ("call", "parse", "score", "select", "filter", "decontaminate", "dedup", "unused")
 """Where a candidate can end, in the order of a row's walk."""
@@ -79,6 +81,11 @@ class Request:
     `identity` is `backend/model@base_url` or the recipe's `identity:`. `row` is None for a probe.
     `index` is the candidate for single requests, 0 where one request asks for all `n`. `logprobs`: log-probabilities
     of the answer's tokens are wanted, and of so many alternatives to each (0: none).
+
+    `task`: other than "generate", nothing is written, the given messages are measured. The answer is one choice.
+    "likelihood": the last message is the assistant's; `Choice.logprobs` are those of its tokens, given the messages
+    before. "classify": `Choice.text` is a JSON object of numbers by label (`{"score": …}` for a reward model).
+    "embed": the last message's text; `Choice.text` is the vector as base64 of little-endian float32.
     """
 
     identity: str
@@ -93,6 +100,7 @@ class Request:
     index: int
     response_format: Mapping[str, Any] | None = None
     logprobs: int | None = None
+    task: Task = "generate"
 
     def content(self) -> dict[str, Any]:
         """The request as plain data: what `call_id` hashes and the journal stores."""
@@ -111,6 +119,8 @@ class Request:
         }
         if self.logprobs is not None:
             content["logprobs"] = self.logprobs
+        if self.task != "generate":
+            content["task"] = self.task
         return content
 
     @property
@@ -186,17 +196,24 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A scorer's opinion of one candidate. `value` None means missing (never 0); `vetoed` when a bound was broken."""
+    """A scorer's opinion of one candidate. `value` None means missing (never 0); `vetoed` when a bound was broken.
+
+    `parts`: what the value was made of (a judge's aspects, say); told beside it as `name.part`.
+    """
 
     name: str
     value: float | None
     reason: str = ""
     vetoed: bool = False
+    parts: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A candidate with its scores; `total` is the weighted mean of the weighted ones (0 without any)."""
+    """A candidate with its scores; `total` is the weighted mean of the weighted ones (0 without any).
+
+    How values of different scales are made comparable: see `factory.scoring.totals`.
+    """
 
     candidate: Candidate
     scores: tuple[Score, ...] = ()

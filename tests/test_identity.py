@@ -44,10 +44,11 @@ PARTS: dict[str, st.SearchStrategy[Any]] = {
     "seed": st.integers(0, 3),
     "row": st.none() | st.integers(0, 3),
     "step": words,
-    "purpose": st.sampled_from(["generate", "repair", "judge", "probe"]),
+    "purpose": st.sampled_from(["generate", "repair", "judge", "score", "probe"]),
     "index": st.integers(0, 3),
     "response_format": st.none() | st.dictionaries(words, data, max_size=2),
     "logprobs": st.none() | st.integers(0, 2),
+    "task": st.sampled_from(["generate", "likelihood", "classify", "embed"]),
 }
 requests = st.builds(Request, **PARTS)
 

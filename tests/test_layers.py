@@ -20,7 +20,7 @@ LAYERS: dict[int, set[str]] = {
         "token_counts",
     },
     3: {
-        "journal", "budget", "ledger", "locking", "scoring", "calling", "capabilities", "health", "attempts",
+        "journal", "budget", "ledger", "locking", "scoring", "asking", "requesting", "calling", "capabilities", "health", "attempts",
         "adaptive", "admission", "generating",
         "worst_case", "curation", "exporting", "columns", "card", "auditing", "outputs", "run_dir", "progress",
         "results", "batch_jobs", "opening", "compiling", "session", "finishing",

@@ -16,7 +16,8 @@ class Backend(Protocol):
 
     A backend may have more. `structured`: how it takes `Request.response_format` ("json_schema", "json_object",
     "prompt" for not at all, None where only a probe can tell; "prompt" is taken for a backend without it). `notes()`:
-    sentences on what its server made it do otherwise than asked, told at the end of a run.
+    sentences on what its server made it do otherwise than asked, told at the end of a run. `tasks`: the `Request.task`s
+    it can do (only "generate" for a backend without it).
     """
 
     honours_n: bool | None
@@ -29,3 +30,8 @@ class Backend(Protocol):
     async def close(self) -> None:
         """Let go of connections and threads."""
         ...
+
+
+def tasks_of(backend: Backend) -> frozenset[str]:
+    """What a backend can do, by its own `tasks`; writing alone for one that says nothing."""
+    return frozenset(getattr(backend, "tasks", ("generate",)))

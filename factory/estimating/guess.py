@@ -215,9 +215,9 @@ def _judges(
     n = step.config.candidates
     answer = max((guess_answer(models[role]) for role, _ in step.config.models), key=lambda one: one.expected)
     for spec, scorer in zip(step.config.score, step.scorers.scorers, strict=True):
-        role = str(spec.options.get("model"))
-        if role not in models:
+        if not scorer.roles:
             continue
+        role = scorer.roles[0]
         count = counters[role]
         rubric = sum(count(text).tokens for text in _texts(job, spec.options))
         row_prompt = _mean([count_messages(messages, count) for messages in prompts])

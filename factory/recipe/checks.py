@@ -16,7 +16,7 @@ from factory.errors import Place, UsageError, nearest
 from factory.recipe.axes import SourceConfig
 from factory.recipe.faults import collect
 from factory.recipe.models import ModelConfig
-from factory.recipe.shape import GenerateConfig, KeepConfig, ScorerConfig
+from factory.recipe.shape import SCORER_KEYS, GenerateConfig, KeepConfig, ScorerConfig
 
 Placer = Callable[..., Place]
 Part = TypeVar("Part", bound=BaseModel)
@@ -146,9 +146,11 @@ def _asked_roles(view: View) -> Iterator[tuple[tuple[str | int, ...], str]]:
         score = step.get("score")
         for number, raw in enumerate(score if isinstance(score, list) else []):
             scorer = read_part(ScorerConfig, raw)
-            judge = scorer.options.get("model") if scorer is not None else None
-            if scorer is not None and isinstance(judge, str):
-                yield (*path, "score", number, scorer.name, "model"), judge
+            if scorer is None:
+                continue
+            for judge in scorer.roles:
+                key = "model" if scorer.options.get("model") == judge else "models"
+                yield (*path, "score", number, scorer.name, key), judge
 
 
 def _check_roles(view: View) -> Iterator[Place]:
@@ -211,7 +213,7 @@ def _check_plugin(view: View, path: tuple[str | int, ...], kind: str, item: Any)
         return
     if not isinstance(options, dict):
         return
-    given = {key: value for key, value in options.items() if kind != "scorer" or key != "weight"}
+    given = {key: value for key, value in options.items() if kind != "scorer" or key not in SCORER_KEYS}
     try:
         model.model_validate({str(key): value for key, value in given.items()})
     except ValidationError as error:

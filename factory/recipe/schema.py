@@ -12,7 +12,11 @@ from factory.errors import FactoryError
 from factory.recipe.shape import Recipe
 
 _PLUGIN_LISTS = {"score": "scorer", "filter": "filter", "audit": "auditor"}
-_WEIGHT = {"type": "number", "minimum": 0, "description": "its share of the total; without one it only vetoes"}
+_SCORER_KEYS = {
+    "weight": {"type": "number", "minimum": 0, "description": "its share of the total; without one it only vetoes"},
+    "veto_below": {"type": "number", "description": "a smaller value vetoes the candidate"},
+    "veto_above": {"type": "number", "description": "a larger value vetoes the candidate"},
+}
 _SHORT: dict[str, dict[str, Any]] = {
     "ModelConfig": {"type": "string", "pattern": "^[^/]+(/.+)?$", "description": "BACKEND/MODEL"},
     "SourceConfig": {"type": "string", "minLength": 1, "description": "a path"},
@@ -85,5 +89,5 @@ def _options(kind: str, name: str, definitions: dict[str, Any]) -> tuple[dict[st
         definitions[f"{kind}.{name}.{inner}"] = definition
     options.pop("title", None)
     if kind == "scorer":
-        options["properties"] = {**options.get("properties", {}), "weight": _WEIGHT}
+        options["properties"] = {**options.get("properties", {}), **_SCORER_KEYS}
     return options, summary

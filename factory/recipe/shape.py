@@ -79,13 +79,27 @@ class PluginConfig(Section):
         return {"name": name, "options": options}
 
 
+SCORER_KEYS = ("weight", "veto_below", "veto_above")
+"""Keys that every scorer takes beside its own options."""
+
+
 class ScorerConfig(PluginConfig):
-    """A scorer: `weight` beside its options makes its value count in the total."""
+    """A scorer: beside its options, `weight` makes its value count in the total, and bounds make it veto."""
+
+    veto_below: Float | None = None
+    veto_above: Float | None = None
 
     @classmethod
     def _split(cls, name: str, options: dict[str, Any]) -> dict[str, Any]:
-        rest = {key: value for key, value in options.items() if key != "weight"}
-        return {"name": name, "options": rest, "weight": options.get("weight")}
+        rest = {key: value for key, value in options.items() if key not in SCORER_KEYS}
+        return {"name": name, "options": rest, **{key: options[key] for key in SCORER_KEYS if key in options}}
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The models that the scorer asks: its option `model`, or each of `models`."""
+        many = self.options.get("models")
+        named = [self.options.get("model"), *(many if isinstance(many, list) else [])]
+        return tuple(role for role in named if isinstance(role, str))
 
 
 def _check_mixture(value: object) -> object:
@@ -120,6 +134,10 @@ class KeepConfig(Section):
     top_k: Annotated[Int, Field(ge=1)] = 1
     min_score: Float | None = None
     fallback: bool = False
+    combine: Literal["values", "scaled", "ranks"] = Field(
+        default="values",
+        description="weights combine raw values, values scaled by the scorers' ranges, or ranks within the row",
+    )
 
 
 class BudgetConfig(Section):

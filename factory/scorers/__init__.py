@@ -1,9 +1,15 @@
 """Scorers: each a function of one candidate and its row's context. A scorer sees one row only.
 
+    @traits(low=0, high=1)
     def cites_source(candidate: Candidate, context: Context, *, at_least: int = 1) -> Score | float | bool | None: ...
 
 Keyword-only parameters are the scorer's options in a recipe. A float is the value, True or False passes or vetoes,
 None is a missing value (never 0). A first parameter called `candidates` takes the row's whole list and returns a list.
+It may be a coroutine, and ask models through `context.ask`.
+
+A scorer may also be a class: its `__init__` takes the options, its instances are called like a function. It may have
+`bind(setup: Setup) -> None`, called once before the first row (it raises UsageError where an option does not fit),
+`traits` (where they hang on the options), and `calls(n) -> int`, the model calls that n candidates take at most.
 """
 
 from __future__ import annotations
@@ -11,10 +17,63 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 from factory.errors import UsageError, nearest
-from factory.types import Candidate, Prompt, Score, Variation
+from factory.types import Candidate, Prompt, Score, Task, Variation
+
+Expense = Literal["rule", "check", "model", "judge"]
+EXPENSES: tuple[Expense, ...] = ("rule", "check", "model", "judge")
+"""From the cheapest to the dearest: rules look at every candidate; checks (other programs, a sandbox), models and
+judges only at those that nothing cheaper has vetoed."""
+Marked = TypeVar("Marked", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What is documented of a scorer: the range of its values (None: no bound), which end is better, its expense.
+
+    `task`: what the models that it asks must be able to do.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    better: Literal["higher", "lower"] = "higher"
+    expense: Expense = "rule"
+    task: Task = "generate"
+
+
+def traits(
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    better: Literal["higher", "lower"] = "higher",
+    expense: Expense = "rule",
+    task: Task = "generate",
+) -> Callable[[Marked], Marked]:
+    """Decorator: give a scorer its `Traits`."""
+
+    def mark(scorer: Marked) -> Marked:
+        scorer.traits = Traits(low, high, better, expense, task)  # type: ignore[attr-defined]
+        return scorer
+
+    return mark
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a scorer may know before the first row.
+
+    `base`: the directory that paths of the recipe start from. `columns`: the step's output columns. `candidates`: how
+    many a row has. `roles`: the models of the recipe.
+    """
+
+    base: Path = Path()
+    language: str = "en"
+    columns: tuple[str, ...] = ()
+    candidates: int = 1
+    roles: tuple[str, ...] = ()
 
 
 def _cannot_ask(*_: Any, **__: Any) -> Awaitable[Any]:
@@ -25,8 +84,11 @@ def _cannot_ask(*_: Any, **__: Any) -> Awaitable[Any]:
 class Context:
     """What a scorer may know besides the candidate: the row, its prompt, and the names in scope.
 
-    `render` renders a template in the row's scope; `ask` calls a model of the recipe (journaled). `language`: the
-    recipe's language code.
+    `render` renders a template in the row's scope. `language`: the recipe's language code. `ask` calls a model of the
+    recipe, journaled like any call: `await context.ask(role, messages, index=0, schema=None, logprobs=None,
+    task="generate")` gives a `Stored`, whose `response` is None when the call was refused for good (`outcome` and
+    `message` say why). `index` tells calls with the same messages apart: the candidate's index, as a rule. `schema`: a
+    closed JSON Schema that the answer is to keep to, enforced by the server where it can.
     """
 
     variation: Variation

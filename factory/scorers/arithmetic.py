@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 from factory.errors import UsageError, nearest
-from factory.scorers import Context, as_text, column, render_template, shorten, text_of, veto
+from factory.scorers import Context, as_text, column, render_template, shorten, text_of, traits, veto
 from factory.scorers.equation_tokens import Number, plain_latex
 from factory.scorers.equations import Equation, evaluate_text, find_equations, read_numbers, show_number
 from factory.types import Candidate, Score
@@ -73,6 +73,7 @@ for _number, _words in MEANINGS.items():
         WORD_NUMBERS[_word] = (*WORD_NUMBERS.get(_word, ()), _number)
 
 
+@traits(low=0, high=1)
 def arithmetic(
     candidate: Candidate,
     context: Context,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from factory.errors import UsageError
-from factory.scorers import Context, as_text, render_template, shorten, text_of, veto
+from factory.scorers import Context, as_text, render_template, shorten, text_of, traits, veto
 from factory.types import Candidate, Score
 
 LETTERS = "ABCDEFGHIJ"
@@ -114,6 +114,7 @@ def _from_fields(fields: Mapping[str, object]) -> Choice | None:
     return _with_answer(texts, as_text(answer))
 
 
+@traits(low=0, high=1)
 def choice_answer(
     candidate: Candidate,
     context: Context,

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from factory.errors import UsageError
-from factory.scorers import Context, as_text, column, render_template, shorten, text_of, veto
+from factory.scorers import Context, as_text, column, render_template, shorten, text_of, traits, veto
 from factory.types import Candidate, Score
 
 
@@ -43,6 +43,7 @@ def _same(value: Any, wanted: str, case_sensitive: bool) -> bool:
         return False
 
 
+@traits(low=0, high=1)
 def format(
     candidate: Candidate,
     context: Context,

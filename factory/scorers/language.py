@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from factory.errors import UsageError, nearest
-from factory.scorers import Context, render_template, text_of, veto
+from factory.scorers import Context, render_template, text_of, traits, veto
 from factory.types import Candidate, Score
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def _sample(text: str) -> str:
     return NOT_LETTERS.sub(" ", text).strip()
 
 
+@traits(low=0, high=1)
 def language(
     candidate: Candidate,
     context: Context,

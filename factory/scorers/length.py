@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from factory.errors import UsageError
-from factory.scorers import Context, text_of, veto
+from factory.scorers import Context, text_of, traits, veto
 from factory.types import Candidate, Score
 
 UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
@@ -20,6 +20,7 @@ def count_words(text: str) -> int:
     return len(rest.split()) + characters
 
 
+@traits(low=0, high=1)
 def length(
     candidate: Candidate,
     context: Context,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from factory.scorers import Context, shorten, texts_of, veto
+from factory.scorers import Context, shorten, texts_of, traits, veto
 from factory.scorers.refusal_phrases import CLOSING, HINTS, OPENING, PREFACE, SELF
 from factory.types import Candidate, Score
 
@@ -33,6 +33,7 @@ def _quoted(text: str, place: int) -> bool:
     return before.count('"') % 2 == 1 or any(before.count(pair[0]) > before.count(pair[1]) for pair in PAIRS)
 
 
+@traits(low=0, high=1)
 def refusal(candidate: Candidate, context: Context, *, boilerplate: bool = True, on: str | None = None) -> Score:
     """Refusals and what an assistant says of itself veto (0); otherwise 1.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from factory.scorers import Context, shorten, text_of, veto
+from factory.scorers import Context, shorten, text_of, traits, veto
 from factory.types import Candidate, Score
 
 PIECES = re.compile(r"[.!?。！？\n]+")
@@ -51,6 +51,7 @@ def _run_share(text: str, tokens: list[str]) -> float:
     return repeated / len(text) if text else 0.0
 
 
+@traits(low=0, high=1)
 def repetition(
     candidate: Candidate, context: Context, *, ngram: int = 4, max_share: float = 0.4, on: str | None = None
 ) -> Score:

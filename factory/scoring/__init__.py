@@ -1,0 +1,7 @@
+"""Scores of a row's candidates: scorers are compiled once, run on one row, and add up to a total; `select` ranks."""
+
+from factory.scoring.compiled import Scorer, Scorers, compile_scorers
+from factory.scoring.running import in_order_of_expense, score
+from factory.scoring.selection import select
+
+__all__ = ["Scorer", "Scorers", "compile_scorers", "in_order_of_expense", "score", "select"]
