@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from factory import seeds
-from factory.errors import CallFault, ConnectionFailed, Overloaded
+from factory.errors import CallFault, ConnectionFailed, ConnectionLost, Overloaded
 
 GIVE_UP_AFTER = 8
 """Failures of one call, others succeeding between them, after which it is recorded as given up."""
@@ -121,12 +121,13 @@ class Health:
 def backoff(call_id: str, failures: int, fault: CallFault, soon: float | None = None) -> float:
     """Seconds before the next attempt: what the server asked for, else 0.25·2^k up to 30, with seeded jitter.
 
-    `soon`: what a usual answer takes, where a server turns few calls away; a 429 then costs the first wait no more.
+    `soon`: what a usual answer takes, where a server turns few calls away; a 429 then costs the first wait no more, nor
+    does a lost answer, which has waited out the timeout already.
     """
     jitter = 0.5 + seeds.uniform(call_id, failures)
     if isinstance(fault, Overloaded) and fault.retry_after is not None:
         return min(fault.retry_after, 10 * MAX_BACKOFF_S) + 0.1 * jitter
     first = FIRST_BACKOFF_S
-    if soon is not None and isinstance(fault, Overloaded):
+    if soon is not None and isinstance(fault, (Overloaded, ConnectionLost)):
         first = min(first, max(soon, SHORTEST_BACKOFF_S))
     return min(first * 2.0 ** min(failures - 1, 12), MAX_BACKOFF_S) * jitter

@@ -14,6 +14,7 @@ from fault_server import FaultServer, Settings
 from simulated_clock import simulate
 from support import server_model, write_recipe
 
+from factory.admission import CallWindow
 from factory.api import run
 from factory.budget import OPEN_SHARE, Budget
 from factory.calling import Calls, Draining, OpenModel, worst_case
@@ -107,15 +108,19 @@ class Memory:
 
 
 class Scene:
-    """Calls to one model over a journal in memory."""
+    """Calls to one model over a journal in memory.
 
-    def __init__(self, server: Server, concurrency: int = 50, cap: int | None = None, **model: Any):
+    `busy`: the share of its time that the client computes itself. On a simulated clock the real one says nothing.
+    """
+
+    def __init__(self, server: Server, concurrency: int = 50, cap: int | None = None, busy: float = 0.0, **model: Any):
         settings = {"backend": "openai", "model": "m", "base_url": "http://10.0.0.1:8000/v1", "price": PRICE}
         config = ModelConfig(**(settings | model))
         self.server = server
         self.journal = Memory()
         self.notices: list[str] = []
         self.model = OpenModel("writer", config, server, price_for(config, local=False), concurrency)
+        self.model.window = CallWindow(concurrency, watch=self.model.pace.unlimited, busy=lambda: busy)
         self.budget = Budget(cap)
         self.calls = Calls(self.journal, self.budget, {"writer": self.model}, notice=self.notices.append)  # type: ignore[arg-type]
         self.calls.live = True
@@ -156,10 +161,11 @@ def test_a_tenth_of_429s(retry_after: float | None) -> None:
     check(Scene(Server(tenth(lambda: Overloaded("slow down", retry_after=retry_after)))), 3000)
 
 
-def test_a_twentieth_hangs_until_the_timeout() -> None:
+@pytest.mark.parametrize("busy", [0.0, 1.0], ids=["limits are tried", "the client is the bottleneck"])
+def test_a_twentieth_hangs_until_the_timeout(busy: float) -> None:
     """A hang holds its slot: by that alone 0.95 × 0.05 + 0.05 × 0.2 s a call, 1.15 × the fault-free time."""
     draw = random.Random(4)
-    check(Scene(Server(lambda number, now: 0.2 if draw.random() < 0.05 else None)), 3000)
+    check(Scene(Server(lambda number, now: 0.2 if draw.random() < 0.05 else None), busy=busy), 3000)
 
 
 @pytest.mark.parametrize(
