@@ -14,19 +14,21 @@ PACKAGE = ROOT / "factory"
 
 LAYERS: dict[int, set[str]] = {
     0: {"types", "errors", "seeds", "files", "version"},
-    1: {"registry", "recipe", "templating", "prompts", "planning", "sources"},
+    1: {"registry", "recipe", "templating", "prompts", "planning", "sources", "components"},
     2: {
-        "arrow_columns", "backends", "scorers", "filters", "parsing", "minhash", "postings", "prices", "pacing",
-        "token_counts",
+        "arrow_columns", "backends", "sandbox", "scorers", "filters", "parsing", "minhash", "measures", "postings",
+        "prices", "pacing", "token_counts", "vectors",
     },
     3: {
-        "journal", "budget", "ledger", "locking", "scoring", "asking", "requesting", "calling", "capabilities", "health", "attempts",
-        "adaptive", "admission", "generating",
-        "worst_case", "curation", "exporting", "columns", "card", "auditing", "outputs", "run_dir", "progress",
-        "results", "batch_jobs", "opening", "compiling", "session", "finishing",
+        "journal", "budget", "ledger", "locking", "scoring", "asking", "requesting", "calling", "capabilities",
+        "health", "attempts", "adaptive", "admission", "generating", "worst_case", "curation", "preference",
+        "preference_files", "exporting", "columns", "card", "auditing", "outputs", "run_dir", "progress", "results",
+        "batch_jobs", "opening", "compiling", "session", "finishing", "whole_set",
     },
-    4: {"window", "runner", "previewing", "estimating", "explaining", "offline", "starters", "doctor", "model_check",
-        "model_questions", "api"},
+    4: {
+        "window", "runner", "assessing", "previewing", "estimating", "explaining", "offline", "starters", "doctor",
+        "model_check", "model_questions", "api",
+    },
     5: {"cli", "__main__"},
 }  # fmt: skip
 HEAVY = {"torch", "transformers", "vllm", "datasets", "pandas", "scipy", "openai", "ray", "pyarrow", "tokenizers"}

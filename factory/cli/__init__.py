@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from factory.cli import estimating, inspecting, making, offline, starting
+from factory.cli import estimating, inspecting, making, offline, scoring, starting
 from factory.cli.output import drop, fail, tell
 
 EPILOG = """\
@@ -31,6 +31,7 @@ COMMANDS = (
     ("status", inspecting.status, "Show where a run stands"),
     ("explain", inspecting.explain, "Tell one row's whole story"),
     ("ledger", inspecting.ledger, "Show where tokens and money went"),
+    ("score", scoring.score, "Run scorers on any dataset, against labels"),
     ("export-requests", offline.export_requests, "Write the missing requests to a batch file"),
     ("import-responses", offline.import_responses, "Take in the answers to that file"),
     ("doctor", starting.doctor, "Check what is installed and reachable"),

@@ -38,7 +38,7 @@ JsonOpt = Annotated[bool, typer.Option("--json", help="One JSON object on stdout
 EXAMPLES = {"--model": "writer=openai/gpt-5-mini", "--set": "generate.candidates=8"}
 
 
-def _pairs(given: list[str] | None, option: str, form: str) -> tuple[tuple[str, str], ...]:
+def pairs(given: list[str] | None, option: str, form: str) -> tuple[tuple[str, str], ...]:
     from factory.errors import UsageError
 
     pairs = []
@@ -74,8 +74,8 @@ def load(
         rows=wanted,
         seed=seed,
         budget=budget,
-        models=_pairs(model, "--model", "ROLE=BACKEND/MODEL"),
-        sets=_pairs(sets, "--set", "KEY=VALUE"),
+        models=pairs(model, "--model", "ROLE=BACKEND/MODEL"),
+        sets=pairs(sets, "--set", "KEY=VALUE"),
     )
     return load_recipe(recipe, overrides=overrides)
 
