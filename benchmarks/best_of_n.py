@@ -150,9 +150,9 @@ def draw_svg(found: dict[str, Any]) -> str:
     ]
     legend = (("#0b6bcb", "accepted and right"), ("#666", "theory, perfect verifier"), ("#b3541e", "one at random"))
     for i, (colour, name) in enumerate(legend):
-        at = height - bottom - 60 + 20 * i
-        parts.append(f'<path d="M{width - 230} {at}h22" stroke="{colour}" stroke-width="3"/>')
-        parts.append(f'<text x="{width - 200}" y="{at + 4}">{name}</text>')
+        at = y(0.915) + 20 * i
+        parts.append(f'<path d="M{width - 230} {at:.1f}h22" stroke="{colour}" stroke-width="3"/>')
+        parts.append(f'<text x="{width - 200}" y="{at + 4:.1f}">{name}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 

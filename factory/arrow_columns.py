@@ -30,7 +30,8 @@ def make_table(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
 
 
 def make_array(values: Any, kind: pa.DataType) -> pa.Array:
-    """An array of a type: text, whole numbers, floats, booleans, and lists of these, with None for null; or a struct.
+    """An array of a type: text, whole numbers, floats, booleans, and lists of these, with None for null; or a struct,
+    of columns by name, or of mappings.
 
     Raises TypeError, UnicodeEncodeError or OverflowError for a value that the type does not hold, FactoryError where
     the texts or lists take more than 2 GiB.
@@ -38,6 +39,8 @@ def make_array(values: Any, kind: pa.DataType) -> pa.Array:
     import pyarrow as pa
 
     if pa.types.is_struct(kind):
+        if not isinstance(values, Mapping):
+            values = {field.name: [value[field.name] for value in values] for field in kind}
         children = [make_array(values[field.name], field.type) for field in kind]
         return pa.StructArray.from_arrays(children, fields=list(kind))
     missing = values.count(None)

@@ -104,15 +104,25 @@ def prompt_bytes(request: Request) -> int:
     return sum(len(message.content.encode()) for message in request.messages) + form
 
 
+def completion_limit(request: Request) -> int | None:
+    """Tokens that each answer has at most, None where nothing bounds them.
+
+    A request that measures writes nothing; but a server may have to write a token to tell likelihoods.
+    """
+    if request.task == "generate":
+        return request.sampling.max_tokens
+    return 1 if request.task == "likelihood" else 0
+
+
 def worst_case(price: PriceTable, request: Request) -> int | None:
     """Nano-USD that one attempt can cost at most; None when the price or `max_tokens` is unknown."""
     size = prompt_bytes(request)
-    return upper_bound(price, size, len(request.messages), request.sampling.max_tokens, request.n)
+    return upper_bound(price, size, len(request.messages), completion_limit(request), request.n)
 
 
 def expected_tokens(request: Request) -> int:
     """What a request is taken to use before its answer tells."""
-    return prompt_bytes(request) // 4 + request.n * (request.sampling.max_tokens or 0)
+    return prompt_bytes(request) // 4 + request.n * (completion_limit(request) or 0)
 
 
 def check_answer(answer: object) -> Response:

@@ -8,14 +8,26 @@ from typing import Any
 
 from factory.exporting import as_json
 from factory.planning import Plan
+from factory.recipe.keeping import Keep
 from factory.types import Check
+from factory.whole_set import PassResult
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
 @dataclass(frozen=True, slots=True)
+class PairFacts:
+    """Preference pairs: how many by split, and the accepted rows without one by reason."""
+
+    splits: Mapping[str, int]
+    without: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class CardFacts:
-    """Everything the card tells. `rejected` counts candidates by stage, `models` are the manifest's facts."""
+    """Everything the card tells. `rejected` counts candidates by stage, `models` are the manifest's facts, `scorers`
+    what `factory.scoring.telling` says of them.
+    """
 
     plan: Plan
     status: str
@@ -31,6 +43,9 @@ class CardFacts:
     checks: Sequence[Check] = ()
     notes: Sequence[str] = field(default_factory=tuple)
     version: str = ""
+    passes: Sequence[PassResult] = ()
+    scorers: Sequence[Mapping[str, Any]] = ()
+    pairs: PairFacts | None = None
 
 
 def size_category(rows: int) -> str:
@@ -38,15 +53,17 @@ def size_category(rows: int) -> str:
     return next((word for limit, word in SIZES if rows < limit), "1M<n<10M")
 
 
-def render_card(facts: CardFacts, files: Mapping[str, str]) -> str:
-    """README.md of the dataset. `files`: Parquet path by split, relative to the card."""
+def render_card(facts: CardFacts, configs: Mapping[str, Mapping[str, str]]) -> str:
+    """README.md of the dataset. `configs`: by name, the Parquet path of each split, relative to the card."""
     sections = [
-        _front_matter(facts, files),
+        _front_matter(facts, configs),
         _opening(facts),
         _how(facts),
         _models(facts),
         _prompts(facts),
+        _judges(facts),
         _funnel(facts),
+        _preference(facts),
         _costs(facts),
         _audits(facts),
         _examples(facts),
@@ -55,7 +72,7 @@ def render_card(facts: CardFacts, files: Mapping[str, str]) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _front_matter(facts: CardFacts, files: Mapping[str, str]) -> str:
+def _front_matter(facts: CardFacts, configs: Mapping[str, Mapping[str, str]]) -> str:
     import yaml
 
     recipe = facts.plan.recipe
@@ -69,9 +86,11 @@ def _front_matter(facts: CardFacts, files: Mapping[str, str]) -> str:
         "size_categories": [size_category(facts.rows)],
         "configs": [
             {
-                "config_name": "default",
-                "data_files": [{"split": split, "path": path} for split, path in files.items()],
+                "config_name": name,
+                "data_files": [{"split": split, "path": path} for split, path in paths.items()],
+                **({"default": True} if name == "default" and len(configs) > 1 else {}),
             }
+            for name, paths in configs.items()
         ],
     }
     return "---\n" + yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True) + "---"
@@ -101,7 +120,7 @@ def _how(facts: CardFacts) -> str:
         "",
     ]
     for step in facts.plan.steps:
-        kept = f"the best {step.keep.top_k}" if step.keep.top_k > 1 else "the best one"
+        kept = _kept(step.keep)
         bound = f" with a score of at least {step.keep.min_score:g}" if step.keep.min_score is not None else ""
         candidates = "1 candidate" if step.candidates == 1 else f"{step.candidates} candidates"
         lines.append(f"- step `{step.name}`: {candidates} a row, {kept}{bound}{_scorers(step.score)}")
@@ -112,6 +131,17 @@ def _how(facts: CardFacts) -> str:
     if recipe.from_:
         lines += ["", f"Source rows: `{recipe.from_.path}` ({facts.plan.source_rows:,} rows)."]
     return "\n".join(lines)
+
+
+def _kept(keep: Keep) -> str:
+    if keep.everything:
+        kept = "every valid one"
+    else:
+        kept = f"the best {keep.top_k}" if keep.top_k > 1 else "the best one"
+    diversity = keep.diversity
+    if diversity is None:
+        return kept
+    return f"{kept}, unlike ones first (maximal marginal relevance over {diversity.by}, weight {diversity.weight:g})"
 
 
 def _scorers(specs: Sequence[Any]) -> str:
@@ -169,10 +199,60 @@ def _funnel(facts: CardFacts) -> str:
     if recipe.filter:
         told = ", ".join(f"`{spec.name}` {as_json(spec.options)}" for spec in recipe.filter)
         lines += ["", f"Filters, in row order: {told}."]
+    if facts.passes:
+        lines += ["", *_passes(facts)]
     if facts.reasons:
         lines += ["", "The most frequent reasons:", "", "| stage | reason | candidates |", "| --- | --- | ---: |"]
         lines += [f"| {stage} | {_cell(reason[:120])} | {count:,} |" for stage, reason, count in facts.reasons[:8]]
     return "\n".join(lines)
+
+
+def _judges(facts: CardFacts) -> str:
+    """What judges were asked with, and how good trained scorers are by their own report."""
+    told = [scorer for scorer in facts.scorers if "facts" in scorer or "report" in scorer]
+    if not told:
+        return ""
+    lines = ["## Judges and trained scorers", ""]
+    for scorer in told:
+        lines.append(f"- `{scorer['name']}` (step `{scorer['step']}`)")
+        for key, value in {**scorer.get("facts", {}), **scorer.get("report", {})}.items():
+            shown = value if isinstance(value, str) else as_json(value)
+            lines.append(f"  - {key}: {_cell(shown if len(shown) <= 600 else shown[:599] + '…')}")
+    return "\n".join(lines)
+
+
+def _preference(facts: CardFacts) -> str:
+    """The second configuration, and the rows that gave no pair."""
+    pairs, config = facts.pairs, facts.plan.recipe.export.preference
+    if pairs is None or config is None:
+        return ""
+    total = sum(pairs.splits.values())
+    lines = ["## Preference pairs", ""]
+    if total:
+        splits = ", ".join(f"{count:,} {split}" for split, count in pairs.splits.items())
+        options = as_json({key: value for key, value in config.model_dump().items() if value is not None})
+        lines += [
+            f"The configuration `preference` holds {total:,} pairs ({splits}): of a row the best candidate that was "
+            f"accepted, and of those that are worse the {config.rejected}.",
+            "",
+            f"- options: `{_cell(options)}`",
+        ]
+    else:
+        lines.append("No row gave a preference pair, so there is no configuration of that name.")
+    lines += [f"- {count:,} accepted rows gave none: {_cell(reason)}" for reason, count in pairs.without.items()]
+    return "\n".join(lines)
+
+
+def _passes(facts: CardFacts) -> list[str]:
+    """What passes over the whole set kept, and what that means for a longer run."""
+    lines = [
+        "Passes over the whole set, after all rows were made. They look at all rows at once, so the choice is not kept "
+        "when the run is extended: a row that is here may be missing there.",
+        "",
+    ]
+    for spec, result in zip(facts.plan.recipe.whole_set, facts.passes, strict=True):
+        lines.append(f"- `{spec.name}` {as_json(spec.options)} kept {result.after:,} of {result.before:,} rows")
+    return lines
 
 
 def _costs(facts: CardFacts) -> str:

@@ -9,17 +9,20 @@ from factory.columns import dataset_columns
 from factory.filters import Filter, compile_filters
 from factory.generating import Step, compile_steps
 from factory.planning import Plan, compile_plan
+from factory.preference_files import check_preference
 from factory.recipe import Recipe
+from factory.whole_set import NamedPass, compile_passes
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The plan, its compiled steps, the dataset's columns (name, kind; without `meta`) and the filters."""
+    """The plan, its compiled steps, the dataset's columns (name, kind; without `meta`), filters and passes."""
 
     plan: Plan
     steps: tuple[Step, ...]
     columns: tuple[tuple[str, str], ...]
     filters: Sequence[Filter]
+    passes: Sequence[NamedPass] = ()
 
     @property
     def recipe(self) -> Recipe:
@@ -31,11 +34,10 @@ def compile_job(recipe: Recipe) -> Job:
     plan = compile_plan(recipe)
     steps = compile_steps(plan)
     columns = tuple(dataset_columns(plan, steps))
-    filters = compile_filters(
-        recipe.filter,
-        [name for name, _ in columns],
-        output=[column.name for step in steps for column in step.output.columns],
-        scope={*recipe.vary, "row", *(["source"] if recipe.from_ else []), *(step.name for step in steps[:-1])},
-        place=recipe.place,
-    )
-    return Job(plan, steps, columns, filters)
+    names = [name for name, _ in columns]
+    output = [column.name for step in steps for column in step.output.columns]
+    scope = {*recipe.vary, "row", *(["source"] if recipe.from_ else []), *(step.name for step in steps[:-1])}
+    filters = compile_filters(recipe.filter, names, output=output, scope=scope, place=recipe.place)
+    passes = compile_passes(recipe.whole_set, names, output=output, scope=scope, place=recipe.place)
+    check_preference(recipe, steps)
+    return Job(plan, steps, columns, filters, passes)

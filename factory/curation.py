@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -137,9 +138,10 @@ class Curation:
     def _judge(self, outcome: RowOutcome) -> Committed:
         accepted: list[tuple[int, Scored]] = []
         verdicts = list(outcome.rejected)
+        lowest = math.inf
         for offered, scored in enumerate(outcome.ranked):
             if len(accepted) == self.top_k or (offered >= self.top_k and not self.fallback):
-                verdicts.append(Verdict(outcome.row, scored, False, "select", f"not among the best {self.top_k}"))
+                verdicts.append(Verdict(outcome.row, scored, False, "select", _passed_over(self.top_k, scored, lowest)))
             elif self.reached:
                 verdicts.append(_unused_verdict(outcome.row, scored))
             else:
@@ -148,15 +150,14 @@ class Curation:
                 if verdict.accepted:
                     accepted.append((len(accepted), scored))
                     self.accepted += 1
+            lowest = min(lowest, scored.total)
         return Committed(outcome.row, tuple(accepted), tuple(verdicts))
 
     def _offer(self, outcome: RowOutcome, scored: Scored) -> Verdict:
         """One candidate before all filters; the first that drops it decides."""
         if not self._filters:
             return Verdict(outcome.row, scored, True)
-        candidate = scored.candidate
-        fields = {**outcome.columns, **(candidate.fields or {})}
-        item = Item(outcome.row, candidate.index, fields, _scope(outcome))
+        item = item_of(outcome, scored)
         for one in self._filters:
             drop = one.check(item)
             if drop is not None:
@@ -182,11 +183,24 @@ class Curation:
             self._reasons[key] += 1
 
 
+def item_of(outcome: RowOutcome, scored: Scored) -> Item:
+    """A candidate as filters see it."""
+    candidate = scored.candidate
+    fields = {**outcome.columns, **(candidate.fields or {})}
+    return Item(outcome.row, candidate.index, fields, _scope(outcome))
+
+
 def _scope(outcome: RowOutcome) -> dict[str, Any]:
     """What the last step's prompt could name: axes, `row`, `source`, and what earlier steps kept."""
     variation = outcome.variation
     source = {} if variation.source is None else {"source": variation.source}
     return {**variation.values, "row": outcome.row, **source, **outcome.context}
+
+
+def _passed_over(top_k: int, scored: Scored, lowest: float) -> str:
+    """Why a candidate was not wanted. One with a higher total than one before it stands back by `keep: diversity`."""
+    told = f"not among the best {top_k}"
+    return f"{told}: too much like them" if scored.total > lowest else told
 
 
 def _unused_verdict(row: int, scored: Scored) -> Verdict:

@@ -150,6 +150,7 @@ def run_status(path: Path | str) -> dict[str, Any]:
         "target": progress.get("target") if live else manifest.get("rows_wanted", progress.get("target")),
         "planned": counts.get("planned", counts.get("committed", 0)),
         "rejected": counts.get("rejected", {}),
+        "whole_set": counts.get("whole_set", []),
         "spent_usd": _spent(manifest, progress, live),
         "dataset": str(run.dataset) if run.dataset.exists() else None,
         "holder": asdict(owner) if owner else None,

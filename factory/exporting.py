@@ -59,6 +59,8 @@ def arrow_type(kind: str) -> pa.DataType:
     import pyarrow as pa
 
     plain = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "json": pa.string()}
+    if kind == "messages":
+        return pa.list_(pa.struct([pa.field("role", pa.string()), pa.field("content", pa.string())]))
     if kind.startswith("list[") and kind.endswith("]"):
         return pa.list_(arrow_type(kind[5:-1]))
     if kind not in plain:
@@ -98,6 +100,8 @@ def to_kind(value: Any, kind: str) -> Any:
         return clean(as_json(value))
     if kind == "float":
         return float(value)
+    if kind == "messages":
+        return [{"role": one["role"], "content": clean(one["content"])} for one in value]
     if kind.startswith("list["):
         return [to_kind(item, kind[5:-1]) for item in value]
     return clean(value) if isinstance(value, str) else value

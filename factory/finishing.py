@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from factory.auditing import failed
-from factory.card import CardFacts
+from factory.card import CardFacts, PairFacts
 from factory.errors import FactoryError, GateFailed
 from factory.journal import Journal
 from factory.ledger import Sums, write_ledger
@@ -17,6 +17,7 @@ from factory.planning import Plan
 from factory.results import Result
 from factory.run_dir import RunDir, model_facts, plan_facts, versions, write_manifest
 from factory.types import Check
+from factory.whole_set import PassResult, WholeSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,10 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What the walk counted. `rejected`: candidates by stage; `previous`: the manifest that was there before."""
+    """What the walk counted. `rejected`: candidates by stage; `previous`: the manifest that was there before.
+
+    `rows`: those of the dataset; `passes`: what passes over the whole set left of the accepted ones.
+    """
 
     run: RunDir
     plan: Plan
@@ -48,6 +52,13 @@ class RunFacts:
     notices: Sequence[str]
     notice: Callable[[str], None]
     previous: Mapping[str, Any]
+    passes: Sequence[PassResult] = ()
+    scorers: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def accepted(self) -> int:
+        """Rows before any pass over the whole set."""
+        return self.passes[0].before if self.passes else self.rows
 
 
 def finish(outputs: Outputs, facts: RunFacts) -> tuple[Ending, Result]:
@@ -56,6 +67,8 @@ def finish(outputs: Outputs, facts: RunFacts) -> tuple[Ending, Result]:
     A dataset that was complete is replaced by an unfinished extension only when that has all its rows.
     """
     splits = outputs.close()
+    if outputs.whole is not None:
+        facts = _after_passes(facts, outputs.whole)
     sums = Sums()
     write_ledger(sums.watch(facts.journal.entries()), facts.run.ledger)
     ledger = sums.as_json(facts.rows)
@@ -71,7 +84,7 @@ def finish(outputs: Outputs, facts: RunFacts) -> tuple[Ending, Result]:
         dataset = outputs.publish(
             _card_facts(facts, outputs, ending, splits, ledger, checks), rejected=bool(failed(checks))
         )
-        manifest = _manifest(facts, ending, splits, ledger, checks, dataset.name)
+        manifest = {**_told_pairs(outputs), **_manifest(facts, ending, splits, ledger, checks, dataset.name)}
     write_manifest(facts.run, manifest)
     total = ledger["total"]
     summary = {
@@ -88,8 +101,25 @@ def finish(outputs: Outputs, facts: RunFacts) -> tuple[Ending, Result]:
         "upper_bound_usd": total["upper_bound_usd"],
         "splits": splits,
         "notices": list(facts.notices),
+        **_told_passes(facts),
+        **_told_pairs(outputs),
     }
     return ending, Result(facts.run, summary, tuple(checks))
+
+
+def _after_passes(facts: RunFacts, whole: WholeSet) -> RunFacts:
+    """The facts with what the passes over the whole set dropped taken out."""
+    rows = whole.results[-1].after
+    mine = [(stage, f"`{name}` over the whole set", count) for (stage, name), count in sorted(whole.dropped.items())]
+    reasons = sorted([*facts.reasons, *mine], key=lambda reason: -reason[2])
+    names = ", ".join(f"`{result.name}`" for result in whole.results)
+    facts.notice(f"{names} over the whole set kept {rows} of {facts.rows} accepted rows")
+    rejected = whole.rejected(facts.rejected)
+    return replace(facts, rows=rows, rejected=rejected, reasons=reasons, passes=tuple(whole.results))
+
+
+def _told_passes(facts: RunFacts) -> dict[str, Any]:
+    return {"whole_set": [asdict(result) for result in facts.passes]} if facts.passes else {}
 
 
 def _gate(ending: Ending, checks: Sequence[Check]) -> Ending:
@@ -106,27 +136,45 @@ def _gate(ending: Ending, checks: Sequence[Check]) -> Ending:
 
 def _keeps_previous(facts: RunFacts, ending: Ending) -> bool:
     """Whether the complete dataset of before stays; says what happens to it where that could surprise."""
-    before = facts.previous.get("rows", 0)
+    before = _accepted_before(facts.previous)
     if facts.previous.get("status") != "complete" or not facts.run.dataset.exists():
         return False
+    what = "accepted rows" if facts.passes or facts.previous.get("whole_set") else "rows"
     if ending.status in ("incomplete", "interrupted"):
-        if facts.rows < before:
+        if facts.accepted < before:
             facts.notice(
-                f"the complete dataset of {before} rows stays as it was: this run got to {facts.rows} rows only"
+                f"the complete dataset of {before} {what} stays as it was: this run got to {facts.accepted} {what} only"
             )
             return True
-        if facts.rows > before:
-            facts.notice(
-                f"the dataset grew from {before} to {facts.rows} rows and is marked incomplete; its first {before} "
-                "rows are as they were"
-            )
+        if facts.accepted > before:
+            first = "" if what != "rows" else f"; its first {before} rows are as they were"
+            facts.notice(f"the dataset grew from {before} to {facts.accepted} {what} and is marked incomplete{first}")
         else:
-            facts.notice(f"the dataset still has its {before} rows, and is marked incomplete")
+            facts.notice(f"the dataset still has its {before} {what}, and is marked incomplete")
     elif ending.status == "rejected":
-        facts.notice(f"dataset/ still holds the {before} rows of before; the new ones lie in dataset.rejected/")
-    elif facts.rows < before:
-        facts.notice(f"the dataset was cut from {before} to {facts.rows} rows; the journal keeps all answers")
+        rows = facts.previous.get("rows", 0)
+        facts.notice(f"dataset/ still holds the {rows} rows of before; the new ones lie in dataset.rejected/")
+    elif facts.accepted < before:
+        facts.notice(f"the dataset was cut from {before} to {facts.accepted} {what}; the journal keeps all answers")
     return False
+
+
+def _pair_facts(outputs: Outputs) -> PairFacts | None:
+    if outputs.pairs is None:
+        return None
+    return PairFacts(outputs.pair_splits, dict(sorted(outputs.pairs.pairing.without.items())))
+
+
+def _told_pairs(outputs: Outputs) -> dict[str, Any]:
+    pairs = _pair_facts(outputs)
+    return {} if pairs is None else {"preference": {"splits": dict(pairs.splits), "without": dict(pairs.without)}}
+
+
+def _accepted_before(previous: Mapping[str, Any]) -> int:
+    """The rows that an earlier run accepted: like is compared with like, whatever passes left of them."""
+    passes = previous.get("whole_set")
+    rows: int = passes[0]["before"] if passes else previous.get("rows", 0)
+    return rows
 
 
 def _card_facts(
@@ -151,6 +199,9 @@ def _card_facts(
         examples=outputs.examples,
         checks=checks,
         version=versions()["text-data-factory"],
+        passes=facts.passes,
+        scorers=facts.scorers,
+        pairs=_pair_facts(outputs),
     )
 
 
@@ -170,6 +221,8 @@ def _manifest(
         "splits": dict(splits),
         "planned": facts.planned,
         "rejected": dict(facts.rejected),
+        **_told_passes(facts),
+        "scorers": [dict(scorer) for scorer in facts.scorers],
         "reasons": [list(reason) for reason in facts.reasons],
         "models": model_facts(facts.served, facts.plan),
         "one_request_for_all_candidates": dict(facts.n_modes),

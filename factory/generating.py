@@ -22,7 +22,7 @@ from factory.prompts import Template, render
 from factory.recipe import Recipe, ResolvedStep
 from factory.requesting import Form, StructuredMode, build_request, response_format
 from factory.scorers import Setup
-from factory.scoring import Scorers, compile_scorers, score, select
+from factory.scoring import Scorers, compile_scorers, diversify, score, select
 from factory.types import (
     Candidate,
     Choice,
@@ -82,9 +82,12 @@ class _Row:
     generation: Generation
     variation: Variation
     cost: Cost = field(default_factory=Cost)
+    counted: set[str] = field(default_factory=set)
 
     def count(self, stored: Stored) -> Stored:
-        if stored.response is not None:
+        """Add what an answer cost, once: a scorer and `keep: diversity` may want the same embedding."""
+        if stored.response is not None and stored.call_id not in self.counted:
+            self.counted.add(stored.call_id)
             usage = stored.response.usage
             self.cost = self.cost + Cost(usage.prompt_tokens, usage.completion_tokens, stored.nano_usd)
         return stored
@@ -256,7 +259,9 @@ async def _run_step(
     context = scorer_context(asking, row.variation, step.name, prompt, scope, row.count)
     scored = await score(step.scorers, parsed, context)
     ranked, selected = select(scored, step.config.keep)
-    return list(ranked), [*verdicts, *selected], refused
+    diversity = step.config.keep.diversity if step is generation.steps[-1] else None
+    ranked, without = await diversify(ranked, diversity, context)
+    return list(ranked), [*verdicts, *selected, *without], refused
 
 
 async def _ask(row: _Row, step: Step, role: str, model: OpenModel, prompt: Prompt) -> list[tuple[Candidate, str]]:

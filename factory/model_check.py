@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from factory.backends import Backend
+from factory.backends import Backend, tasks_of
 from factory.backends.addresses import key_variable, server_name
 from factory.calling import backend_notes
 from factory.errors import (
@@ -24,10 +25,11 @@ from factory.errors import (
     nearest,
 )
 from factory.model_questions import Finding, Interview, expected_cost, interview
-from factory.opening import open_backend
+from factory.opening import WHAT, open_backend
 from factory.prices import PriceTable, price_for
 from factory.recipe import ModelConfig, Recipe
-from factory.types import NANO
+from factory.requesting import build_request
+from factory.types import NANO, Message
 
 PATIENCE_S = 15.0
 """How long a server may take to say what it has; an answer may take as long as the recipe's `timeout`."""
@@ -277,11 +279,33 @@ async def _look_for_batches(facts: ModelFacts, backend: Backend) -> None:
 async def _ask_safely(facts: ModelFacts, recipe: Recipe, backend: Backend, listed: bool) -> None:
     """Ask the model; whatever its backend raises is a finding, not the end of the checks."""
     try:
-        await _ask(facts, recipe, backend, listed)
+        if "generate" in tasks_of(backend):
+            await _ask(facts, recipe, backend, listed)
+        else:
+            await _measure(facts, recipe, backend)
     except FactoryError as error:
         facts.fail(error.message, error.hint)
     except Exception as error:
         facts.fail(f"its backend failed: {type(error).__name__}: {error}", "a backend raises a CallFault or answers")
+
+
+async def _measure(facts: ModelFacts, recipe: Recipe, backend: Backend) -> None:
+    """Have one answer measured by a model that writes nothing: whether it can be loaded, and how long it takes then."""
+    config = recipe.models[facts.role]
+    messages = (Message("user", "What is the sea?"), Message("assistant", "Salt water."))
+    tasks = sorted(task for task in WHAT if task in tasks_of(backend))
+    for task in tasks:
+        request = build_request(config, messages, seed=0, row=None, step="doctor", purpose="probe", task=task)
+        facts.asked += 2
+        try:
+            await backend.generate(request)  # the first one loads it
+            began = time.monotonic()
+            await backend.generate(request)
+        except CallFault as fault:
+            _explain(facts, fault, config)
+            return
+        facts.latency_s = time.monotonic() - began
+    facts.told = f"{facts.told}: it can {', '.join(WHAT[task] for task in tasks)}"
 
 
 async def _ask(facts: ModelFacts, recipe: Recipe, backend: Backend, listed: bool) -> None:

@@ -15,7 +15,10 @@ from factory.prices import price_for
 from factory.recipe import ModelConfig, Recipe
 from factory.types import Request, Response, Task
 
-CONCURRENCY = {"azure": 32, "openai": 32, "embedded": 64, "echo": 64, "transformers": 64, "vllm": 256}
+CONCURRENCY = {
+    "azure": 32, "openai": 32, "embedded": 64, "echo": 64, "transformers": 64, "vllm": 256, "classifier": 64,
+    "sentence-transformers": 64,
+}  # fmt: skip
 """Attempts in flight where the recipe does not say."""
 
 
@@ -41,10 +44,17 @@ class Unopened:
 
 
 def used_roles(recipe: Recipe, steps: Sequence[Step]) -> list[str]:
-    """Roles that steps write with, or that a scorer asks, in the recipe's order."""
+    """Roles that steps write with, that a scorer asks, or that embed what is kept, in the recipe's order."""
     roles = {role for step in steps for role, _ in step.config.models}
     roles |= {role for step in steps for spec in step.config.score for role in spec.roles}
+    roles |= {role for step in steps if (role := embedding_role(step)) is not None}
     return [role for role in recipe.models if role in roles]
+
+
+def embedding_role(step: Step) -> str | None:
+    """The model that tells how alike a step's candidates are; None without `keep: {diversity: {model: …}}`."""
+    diversity = step.config.keep.diversity
+    return None if diversity is None else diversity.model
 
 
 def open_backend(config: ModelConfig) -> Backend:
@@ -86,7 +96,7 @@ def open_models(plan: Plan, steps: Sequence[Step], *, must_open: bool) -> dict[s
     return opened
 
 
-WHAT = {
+WHAT: dict[Task, str] = {
     "generate": "write text",
     "likelihood": "tell the log-probabilities of a given text",
     "classify": "give a text scores",
@@ -94,22 +104,29 @@ WHAT = {
 }
 
 
+def wanted_tasks(role: str, steps: Sequence[Step]) -> dict[Task, str]:
+    """What a model is there for, and who wants it first."""
+    wanted: dict[Task, str] = {}
+    for step in steps:
+        if any(role == one for one, _ in step.config.models):
+            wanted.setdefault("generate", f"the step {step.name}" if len(steps) > 1 else "the candidates")
+        for scorer in step.scorers.scorers:
+            if role in scorer.roles:
+                wanted.setdefault(scorer.traits.task, f"the scorer `{scorer.name}`")
+        if role == embedding_role(step):
+            wanted.setdefault("embed", "`keep: diversity`")
+    return wanted
+
+
 def check_tasks(recipe: Recipe, steps: Sequence[Step], models: dict[str, OpenModel]) -> None:
     """Whether every model can do what it is there for: write, or measure what is written. Raises RecipeError."""
     faults: list[Place] = []
     for role, model in models.items():
         able = tasks_of(model.backend)
-        wanted: dict[Task, str] = {}
-        for step in steps:
-            if any(role == one for one, _ in step.config.models):
-                wanted.setdefault("generate", f"the step {step.name}" if len(steps) > 1 else "the candidates")
-            for scorer in step.scorers.scorers:
-                if role in scorer.roles:
-                    wanted.setdefault(scorer.traits.task, f"the scorer `{scorer.name}`")
-        for task, who in wanted.items():
+        for task, who in wanted_tasks(role, steps).items():
             if task not in able and not isinstance(model.backend, Unopened):
                 message = f"{model.config.name} cannot {WHAT[task]}, which {who} needs"
-                hint = f"it can {', '.join(WHAT[one] for one in sorted(able) if one in WHAT) or 'do nothing known'}"
+                hint = f"it can {', '.join(told for one, told in WHAT.items() if one in able) or 'do nothing known'}"
                 faults.append(recipe.place("models", role, message=message, hint=hint))
     if faults:
         raise RecipeError(faults)
@@ -122,8 +139,11 @@ def check_open(models: dict[str, OpenModel]) -> None:
             raise model.backend.error
 
 
-def check_budget(recipe: Recipe, models: dict[str, OpenModel]) -> None:
-    """With a budget every call needs a worst case: a known price and `max_tokens`. Raises RecipeError."""
+def check_budget(recipe: Recipe, models: dict[str, OpenModel], steps: Sequence[Step]) -> None:
+    """With a budget every call needs a worst case: a known price, and `max_tokens` of a model that writes.
+
+    Raises RecipeError.
+    """
     if recipe.budget is None:
         return
     faults: list[Place] = []
@@ -146,7 +166,7 @@ def check_budget(recipe: Recipe, models: dict[str, OpenModel]) -> None:
                     hint="give it a `price: {input: …, output: …}` in USD per million tokens",
                 )
             )
-        if model.config.max_tokens is None:
+        if model.config.max_tokens is None and "generate" in wanted_tasks(role, steps):
             faults.append(
                 recipe.place(
                     "models",

@@ -1,5 +1,5 @@
 """Plugins by name: backends, scorers, filters, auditors, exporters. A plugin is a function (or a class) registered
-under a name; its keyword-only parameters are its options in a recipe.
+under a name; its keyword-only parameters are its options in a recipe. Passes over the whole set are built in alone.
 
     @factory.scorer("cites_source")
     def cites_source(candidate, context, *, at_least: int = 1) -> bool: ...
@@ -25,7 +25,7 @@ from factory.errors import FactoryError, UsageError, nearest
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-KINDS = ("backend", "scorer", "filter", "auditor", "exporter")
+KINDS = ("backend", "scorer", "filter", "pass", "auditor", "exporter")
 GROUP = "factory.plugins"
 
 
@@ -41,6 +41,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "echo": "factory.backends.echo:open_backend",
         "transformers": "factory.backends.transformers:open_backend",
         "vllm": "factory.backends.vllm:open_backend",
+        "classifier": "factory.backends.classifier:open_backend",
+        "sentence-transformers": "factory.backends.sentence_transformers:open_backend",
     },
     "scorer": {
         "length": _scorer("length"),
@@ -48,14 +50,45 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "repetition": _scorer("repetition"),
         "refusal": _scorer("refusal"),
         "language": _scorer("language"),
+        "readability": "factory.scorers.readability:Readability",
+        "lexical_diversity": _scorer("lexical_diversity"),
+        "novelty": "factory.scorers.novelty:Novelty",
+        "prompt_copy": "factory.scorers.prompt_copy:PromptCopy",
+        "pii": "factory.scorers.pii:Pii",
+        "profanity": "factory.scorers.profanity:Profanity",
+        "regex": "factory.scorers.regex:Regex",
+        "json_schema": "factory.scorers.json_schema:JsonSchema",
+        "learned": "factory.scorers.learned:Learned",
         "arithmetic": _scorer("arithmetic"),
         "choice_answer": _scorer("choice_answer"),
+        "math": _scorer("math"),
+        "multiple_choice": _scorer("multiple_choice"),
+        "citation": _scorer("citation"),
+        "grounded": _scorer("grounded"),
+        "http": _scorer("http"),
+        "python": "factory.scorers.python_code:PythonCode",
+        "sql": "factory.scorers.sql:Sql",
+        "judge": "factory.scorers.judging.pointwise:Judge",
+        "pairwise": "factory.scorers.judging.pairwise:Pairwise",
+        "self_consistency": "factory.scorers.self_consistency:SelfConsistency",
+        "clusters": "factory.scorers.clusters:Clusters",
+        "reward": _scorer("reward"),
+        "perplexity": _scorer("perplexity"),
+        "logprob": _scorer("logprob"),
+        "ifd": _scorer("ifd"),
+        "similarity": _scorer("similarity"),
     },
     "filter": {
         "dedup": "factory.filters.dedup:Dedup",
         "unique": "factory.filters.unique:Unique",
         "where": "factory.filters.where:where",
         "regex": "factory.filters.regex:regex",
+        "novelty": "factory.filters.novelty:Novelty",
+        "quota": "factory.filters.quota:Quota",
+    },
+    "pass": {
+        "best_per": "factory.whole_set:BestPer",
+        "best_of_duplicates": "factory.whole_set:BestOfDuplicates",
     },
     "auditor": {},
     "exporter": {},
@@ -204,17 +237,16 @@ def _parameters(obj: Any) -> tuple[list[inspect.Parameter], dict[str, Any]]:
 
 @functools.cache
 def _config_model(kind: str, name: str) -> type[BaseModel]:
-    from pydantic import ConfigDict, create_model
+    from pydantic import BaseModel, ConfigDict, Field, create_model
 
     parameters, hints = _parameters(lookup(kind, name))
-    fields: dict[str, Any] = {
-        parameter.name: (
-            _strict(hints.get(parameter.name, Any)),
-            ... if parameter.default is parameter.empty else parameter.default,
-        )
-        for parameter in parameters
-        if parameter.kind is parameter.KEYWORD_ONLY
-    }
+    fields: dict[str, Any] = {}
+    for parameter in parameters:
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            default: Any = ... if parameter.default is parameter.empty else parameter.default
+            own = hasattr(BaseModel, parameter.name)  # `schema`, say, is a name of pydantic's: the field takes another
+            field = Field(default, alias=parameter.name) if own else default
+            fields[f"{parameter.name}_" if own else parameter.name] = (_strict(hints.get(parameter.name, Any)), field)
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
     config = ConfigDict(extra="allow" if open_ended else "forbid", arbitrary_types_allowed=True)
     return create_model(f"{name.title().replace('_', '').replace('-', '')}Options", __config__=config, **fields)
@@ -236,7 +268,8 @@ def config_model(kind: str, name: str) -> type[BaseModel]:
 def options(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """The keyword arguments for a plugin: `given`, validated, with the defaults filled in. Raises ValidationError."""
     model = config_model(kind, name).model_validate(dict(given))
-    return {**{field: getattr(model, field) for field in type(model).model_fields}, **(model.model_extra or {})}
+    known = {field.alias or key: getattr(model, key) for key, field in type(model).model_fields.items()}
+    return {**known, **(model.model_extra or {})}
 
 
 def _decorator(kind: str, name: str) -> Callable[[Plugin], Plugin]:

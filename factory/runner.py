@@ -27,6 +27,7 @@ from factory.progress import Progress, model_states, write_progress
 from factory.recipe import Recipe
 from factory.results import Result
 from factory.run_dir import point_latest, read_manifest
+from factory.scoring.telling import scorer_facts, scorer_notes
 from factory.session import RunOptions, Session, go_live, open_session, resolve_capabilities
 from factory.types import RowOutcome
 from factory.window import Window
@@ -109,6 +110,8 @@ async def _execute(
     with _seldom_collecting():
         async with open_session(job, options) as session:
             walk = _begin(session)
+            for told in (told for step in job.steps for told in scorer_notes(step.scorers)):
+                session.calls.notice(told)
             with _signals(walk, handle_signals, expose):
                 return await _run(walk)
 
@@ -126,7 +129,7 @@ def _seldom_collecting() -> Iterator[None]:
 
 def _begin(session: Session) -> Walk:
     job, recipe = session.job, session.job.recipe
-    outputs = Outputs(session.run, job.plan, job.columns)
+    outputs = Outputs(session.run, job.plan, job.columns, job.passes)
     target = None if recipe.rows == "all" else recipe.rows
     keep = job.steps[-1].config.keep
     curation = Curation(job.filters, target, keep.fallback, keep.top_k)
@@ -279,6 +282,7 @@ def _facts(walk: Walk, ending: Ending) -> RunFacts:
         notices=session.notices,
         notice=calls.notice,
         previous=read_manifest(session.run) or {},
+        scorers=[told for step in session.job.steps for told in scorer_facts(step.name, step.scorers)],
     )
 
 

@@ -65,7 +65,7 @@ async def open_session(job: Job, options: RunOptions) -> AsyncIterator[Session]:
     models = open_models(plan, job.steps, must_open=not warm)
     try:
         check_tasks(plan.recipe, job.steps, models)
-        check_budget(plan.recipe, models)
+        check_budget(plan.recipe, models, job.steps)
         with hold(run.path):
             check_plan(run, plan)
             start(run, plan)

@@ -279,9 +279,9 @@ class LedgerEntry:
 class RowOutcome:
     """A finished row before curation.
 
-    `ranked`: the last step's eligible candidates, best first (−total, index). `rejected`: verdicts already given
-    (stages call, parse, score, select). `cost`: the sum over the row's usable responses. `context`: what each step
-    kept, by step name. `refused`: the row got no candidate because its calls failed for good.
+    `ranked`: the last step's eligible candidates, best first (−total, index), or by `keep: diversity`. `rejected`:
+    verdicts already given (stages call, parse, score, select). `cost`: the sum over the row's usable responses.
+    `context`: what each step kept, by step name. `refused`: the row got no candidate because its calls failed for good.
     """
 
     variation: Variation

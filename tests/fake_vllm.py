@@ -61,6 +61,7 @@ class SamplingParams:
     max_tokens: int | None = 16
     min_tokens: int = 0
     logprobs: int | None = None
+    prompt_logprobs: int | None = None
     output_kind: str = ""
     logit_bias: dict[int, float] | None = None
     structured_outputs: StructuredOutputsParams | None = None
@@ -101,6 +102,7 @@ class Tokenizer:
 
     chat_template: str | None = "a template"
     opens: bool = False
+    bos_token_id: int | None = None
     seen: list[dict[str, Any]] = field(default_factory=list)
 
     def apply_chat_template(self, messages: list[dict[str, str]], **words: Any) -> Mapping[str, list[int]]:
@@ -154,10 +156,22 @@ class AsyncLLM:
             raise self.plan.request_error
         ids = prompt["prompt_token_ids"]
         outputs = [self._answer(ids, params, k) for k in range(params.n)]
-        yield SimpleNamespace(outputs=outputs, prompt_token_ids=ids, num_cached_tokens=self.plan.cached)
+        told = None
+        if getattr(params, "prompt_logprobs", None) is not None and self.plan.tells_prompts:
+            told = [None, *(self._expect(ids, place) for place in range(1, len(ids)))]
+        yield SimpleNamespace(
+            outputs=outputs, prompt_token_ids=ids, num_cached_tokens=self.plan.cached, prompt_logprobs=told
+        )
+
+    @staticmethod
+    def _expect(ids: list[int], place: int) -> dict[int, Any]:
+        """What is expected at a place of a prompt: its own token's value tells which token and which place it is."""
+        token = ids[place]
+        value = float("-inf") if WORDS[token] == "</think>" else -(place + token / 100)
+        return {token: SimpleNamespace(logprob=value, rank=3, decoded_token=WORDS[token])}
 
     def _answer(self, ids: list[int], params: Any, k: int) -> Any:
-        drawn = self.plan.answer or [5 + (params.seed + k + len(ids)) % 5, 4, END]
+        drawn = self.plan.answer or [5 + ((params.seed or 0) + k + len(ids)) % 5, 4, END]
         given = None
         if params.logprobs is not None:
             given = [
@@ -186,7 +200,7 @@ def install(monkeypatch: pytest.MonkeyPatch, *, old: bool = False) -> SimpleName
     """Make the stand-in importable; returns its plan, which a test may change before and during requests."""
     plan = SimpleNamespace(
         started=[], asked=[], closed=0, start_error=None, request_error=None, defaults={}, answer=None, finish="stop",
-        cached=2, tokenizer=Tokenizer(), on_cpu=False,
+        cached=2, tokenizer=Tokenizer(), on_cpu=False, tells_prompts=True,
     )  # fmt: skip
     params: dict[str, Any] = {"RequestOutputKind": SimpleNamespace(FINAL_ONLY="final")}
     params |= {"SamplingParams": OldSamplingParams, "GuidedDecodingParams": GuidedDecodingParams} if old else {

@@ -7,14 +7,16 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import yaml
 from support import ROOT, environment
 
 from factory.recipe import AXIS_KINDS, ModelConfig, Recipe, SourceConfig, parse_recipe
+from factory.recipe.document import dump, read
 from factory.recipe.models import Price
+from factory.recipe.shape import ScorerConfig
 from factory.registry import BUILT_IN, config_model
 
 README = (ROOT / "README.md").read_text()
@@ -46,11 +48,17 @@ def test_python_blocks_run(name: str, code: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "code"), blocks("yaml"))
 def test_yaml_blocks_are_recipes(name: str, code: str, tmp_path: Path) -> None:
-    data = yaml.safe_load(code)
+    data = read(code, name).data
     if "name" not in data:
-        data |= {"name": "fragment", "prompt": "x"}
-        code = yaml.safe_dump(data)
+        data = {"name": "fragment", "prompt": "x", **data, "models": {**fillers(data), **data.get("models", {})}}
+        code = dump(data)
     assert parse_recipe(code, base=ROOT / "recipes").name
+
+
+def fillers(data: dict[str, Any]) -> dict[str, str]:
+    """A model for every role that a fragment names without saying who it is."""
+    scorers = [ScorerConfig.model_validate(one) for one in data.get("score", [])]
+    return dict.fromkeys({"writer", *(role for scorer in scorers for role in scorer.roles)}, "echo")
 
 
 def test_every_command_of_the_docs_exists() -> None:
@@ -99,14 +107,27 @@ def test_recipe_reference_names_every_price_choice_and_backend() -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("kind", ["scorer", "filter"])
-def test_recipe_reference_names_every_plugin_and_option(kind: str) -> None:
-    text = DOCS["recipe.md"]
+def options_of(kind: str, name: str) -> list[str]:
+    return [field.alias or key for key, field in config_model(kind, name).model_fields.items()]
+
+
+@pytest.mark.parametrize(("kind", "page"), [("filter", "recipe.md"), ("pass", "selection.md")])
+def test_tables_name_every_plugin_and_option(kind: str, page: str) -> None:
     for name in BUILT_IN[kind]:
-        line = next((line for line in text.splitlines() if line.startswith(f"| `{name}` |")), None)
-        assert line is not None, f"{kind} {name} is not in docs/recipe.md"
-        missing = [option for option in config_model(kind, name).model_fields if f"`{option}`" not in line]
+        line = next((line for line in DOCS[page].splitlines() if line.startswith(f"| `{name}` |")), None)
+        assert line is not None, f"{kind} {name} is not in docs/{page}"
+        missing = [option for option in options_of(kind, name) if f"`{option}`" not in line]
         assert not missing, f"{kind} {name}: {missing}"
+
+
+@pytest.mark.parametrize("name", sorted(BUILT_IN["scorer"]))
+def test_every_scorer_has_a_section_that_names_its_options(name: str) -> None:
+    assert f"| [`{name}`](scorers.md#{name}) |" in DOCS["recipe.md"]
+    sections = re.split(r"^(?=#{1,3} )", DOCS["scorers.md"], flags=re.M)
+    section = next((part for part in sections if part.startswith(f"### `{name}`")), None)
+    assert section is not None, f"no section for {name}"
+    missing = [option for option in options_of("scorer", name) if not re.search(rf"`{option}\b", section)]
+    assert not missing
 
 
 @pytest.mark.parametrize("name", sorted(DOCS))

@@ -14,10 +14,10 @@ PACKAGE = ROOT / "factory"
 
 LAYERS: dict[int, set[str]] = {
     0: {"types", "errors", "seeds", "files", "version"},
-    1: {"registry", "recipe", "templating", "prompts", "planning", "sources", "components"},
+    1: {"registry", "recipe", "templating", "prompts", "planning", "sources"},
     2: {
-        "arrow_columns", "backends", "sandbox", "scorers", "filters", "parsing", "minhash", "measures", "postings",
-        "prices", "pacing", "token_counts", "vectors",
+        "arrow_columns", "backends", "sandbox", "scorers", "filters", "parsing", "minhash", "components", "measures",
+        "postings", "prices", "pacing", "token_counts", "vectors",
     },
     3: {
         "journal", "budget", "ledger", "locking", "scoring", "asking", "requesting", "calling", "capabilities",

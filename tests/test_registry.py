@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from importlib import metadata
 from typing import Annotated, Any, Literal
@@ -238,3 +239,17 @@ def test_importing_the_registry_imports_nothing_heavy() -> None:
     code = f"import sys, factory.registry; print([m for m in {heavy.split()} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_option_may_have_a_name_of_pydantics() -> None:
+    """`schema` is an attribute of every model: without an alias pydantic warns, and the value could be lost."""
+
+    @registry.scorer("fits")
+    def fits(candidate: object, context: object, *, schema: str, copy: int = 3) -> bool:
+        return bool(schema)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert registry.options("scorer", "fits", {"schema": "a"}) == {"schema": "a", "copy": 3}
+    with pytest.raises(ValidationError, match="schema"):
+        registry.options("scorer", "fits", {"copy": 1})

@@ -37,7 +37,10 @@ def run(scorer: Any, given: Any, scope: Mapping[str, Any] | None = None, **optio
     """A scorer on a text, or on columns; also checks the documented range."""
     fields = given if isinstance(given, dict) else None
     candidate = Candidate(0, "main", 0, "" if fields else given, "stop", 1, "m", fields)
-    score = scorer(candidate, context(scope), **options)
+    if scorer in (format, repetition, language):  # they take a row's candidates at once
+        [score] = scorer([candidate], context(scope), **options)
+    else:
+        score = scorer(candidate, context(scope), **options)
     assert isinstance(score, Score) and score.name == scorer.__name__
     assert score.value is not None and 0.0 <= score.value <= 1.0
     assert score.reason or not score.vetoed

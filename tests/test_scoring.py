@@ -97,15 +97,15 @@ def test_total_is_the_weighted_mean_and_the_rest_does_not_count() -> None:
 
 
 def test_a_missing_weighted_score_is_a_reject_and_never_a_zero() -> None:
-    @registry.scorer("judge")
-    def judge(candidate: Candidate, context: Context) -> float | None:
+    @registry.scorer("grader")
+    def grader(candidate: Candidate, context: Context) -> float | None:
         return None if candidate.index == 0 else 0.0
 
-    scored = run([Spec("judge", weight=1)], [candidate(0, "a"), candidate(1, "b")])
+    scored = run([Spec("grader", weight=1)], [candidate(0, "a"), candidate(1, "b")])
     ranked, verdicts = select(scored, Keep())
     assert [one.candidate.index for one in ranked] == [1]
-    assert [(one.stage, one.reason) for one in verdicts] == [("score", "score judge is missing")]
-    ranked, verdicts = select(run([Spec("judge")], [candidate(0, "a"), candidate(1, "b")]), Keep())
+    assert [(one.stage, one.reason) for one in verdicts] == [("score", "score grader is missing")]
+    ranked, verdicts = select(run([Spec("grader")], [candidate(0, "a"), candidate(1, "b")]), Keep())
     assert len(ranked) == 2 and not verdicts
 
 

@@ -196,7 +196,7 @@ def test_cancelled_requests_leave_and_the_loop_stays_free(checkpoint: Path) -> N
             doomed = [asyncio.create_task(backend.generate(ask(f"b{i}", n=99, max_tokens=None))) for i in range(6)]
             kept = asyncio.create_task(backend.generate(ask(n=3)))
             turns = 0
-            while backend._engine is None or backend._engine._loading:
+            while backend._connection.engine is None or backend._connection.engine._loading:
                 await asyncio.sleep(0.01)
                 turns += 1
             for task in doomed:
@@ -217,7 +217,7 @@ def test_roles_with_the_same_model_share_it(checkpoint: Path) -> None:
     async def run() -> list[Any]:
         writer, judge, other = (TransformersBackend(str(checkpoint), EngineOptions(batch_size=n)) for n in (4, 4, 5))
         first = await asyncio.gather(writer.generate(ask()), judge.generate(ask()), other.generate(ask()))
-        shared = writer._engine is judge._engine is not other._engine
+        shared = writer._connection.engine is judge._connection.engine is not other._connection.engine
         doomed = asyncio.create_task(writer.generate(ask(n=200, max_tokens=None)))
         await asyncio.sleep(0)
         await writer.close()

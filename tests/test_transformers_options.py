@@ -27,7 +27,7 @@ def model(**changes: Any) -> ModelConfig:
 
 @pytest.fixture
 def everything_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(options, "_installed", lambda package: True)
+    monkeypatch.setattr(options, "installed", lambda package: True)
 
 
 def test_options_are_read() -> None:
@@ -60,11 +60,11 @@ def test_unfit_options_are_told_with_the_nearest(engine: dict[str, Any], words: 
 
 
 def test_absent_packages_are_told_with_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(options, "_installed", lambda package: package != "torch")
+    monkeypatch.setattr(options, "installed", lambda package: package != "torch")
     with pytest.raises(MissingExtra, match="the transformers backend") as caught:
         open_backend(model())
     assert caught.value.hint == 'pip install "text-data-factory[transformers]"'
-    monkeypatch.setattr(options, "_installed", lambda package: package in ("torch", "transformers"))
+    monkeypatch.setattr(options, "installed", lambda package: package in ("torch", "transformers"))
     wanted = {"accelerate": {"device_map": "auto"}, "bitsandbytes": {"quantization": "8bit"}, "peft": {"lora": "a/b"}}
     for package, engine in wanted.items():
         with pytest.raises(UsageError) as told:
@@ -204,4 +204,4 @@ def test_identity_knows_what_shapes_the_answers() -> None:
         model(engine={key: "x"}).identity_key for key in ("dtype", "revision", "quantization", "lora", "chat_template")
     ]
     assert len(set(same)) == 1 and len({*same, *other}) == 6
-    assert set(EngineOptions.__slots__) == set(options._SHAPES)
+    assert {*EngineOptions.__slots__, *options.EmbeddingOptions.__slots__} == set(options._SHAPES)

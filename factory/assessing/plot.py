@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-WIDTH, HEIGHT, MARGIN = 240, 190, 34
+WIDTH, HEIGHT, MARGIN = 250, 190, 42
 ACROSS = 3
 
 
@@ -60,7 +60,8 @@ def _panel(name: str, one: Mapping[str, Any]) -> str:
         at = x(each["score"])
         parts.append(f'<path d="M{at:.1f} {y(least):.1f}V{y(most):.1f}" stroke="#0b6bcb"/>')
         parts.append(f'<circle cx="{at:.1f}" cy="{y(each["share_good"]):.1f}" r="3" fill="#0b6bcb"/>')
-    for value, anchor in ((low, "start"), (high, "end")):
+    ends = ((low, "start"), (high, "end")) if high > low else ((low, "start"),)
+    for value, anchor in ends:
         at = x(value)
         parts.append(f'<text x="{at:.1f}" y="{bottom + 14}" text-anchor="{anchor}">{value:.3g}</text>')
     parts.append(f'<text x="{(MARGIN + right) / 2:.1f}" y="{HEIGHT - 6}" text-anchor="middle">score</text>')

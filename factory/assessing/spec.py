@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from factory.recipe import Overrides, Recipe, build_recipe
 from factory.recipe.axes import SourceConfig
 from factory.recipe.document import read
 from factory.recipe.files import read_text, shipped, shown
-from factory.scorers import shorten
+from factory.recipe.shape import MOST_CANDIDATES
+from factory.scorers import as_text, shorten
 from factory.sources import Source, read_source
 
 WRITER = "data"
@@ -69,7 +71,7 @@ def read_spec(wanted: Wanted) -> Spec:
         **{key: given[key] for key in SHARED if key in given},
         "prompt": "-",
         "output": dict.fromkeys(columns, "str"),
-        "generate": {"model": WRITER},
+        "generate": {"model": WRITER, "candidates": _most_candidates(wanted, source)},
         "score": given["score"],
         **({"budget": wanted.budget} if wanted.budget is not None else {}),
     }
@@ -137,6 +139,18 @@ def _columns(wanted: Wanted, source: Source, given: Mapping[str, Any]) -> tuple[
         f"{wanted.data}: which column is to be scored?",
         f"say --column NAME; text columns: {', '.join(texts) or 'none'}",
     )
+
+
+def _most_candidates(wanted: Wanted, source: Source) -> int:
+    """Rows of the largest group."""
+    if wanted.group is None:
+        return 1
+    sizes = Counter(as_text(source[row].get(wanted.group)) for row in range(len(source)))
+    group, most = sizes.most_common(1)[0]
+    if most > MOST_CANDIDATES:
+        told = f"--group {wanted.group}: {most:,} rows have the value '{shorten(group)}'"
+        raise UsageError(told, f"a prompt has at most {MOST_CANDIDATES:,} candidates here: name another column")
+    return most
 
 
 def _is_text(source: Source, name: str) -> bool:

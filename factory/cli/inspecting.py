@@ -38,11 +38,13 @@ def _show_status(found: dict[str, Any]) -> str:
     from factory.cli.display import duration, money
 
     target = f" of {found['target']}" if found["target"] not in (None, "all") else ""
+    passes = found.get("whole_set")
+    rows = f"{found['rows']} chosen from {passes[0]['before']}" if passes else f"{found['rows']}"
     rejected = ", ".join(f"{stage} {count}" for stage, count in found["rejected"].items() if count)
     reason = f" ({one_line(found['reason'])})" if found["reason"] else ""
     lines = [
         f"{found['name']}: {found['status']}{reason}",
-        f"  rows: {found['rows']}{target} from {found['planned']} planned rows",
+        f"  rows: {rows}{target} from {found['planned']} planned rows",
         f"  rejected candidates: {rejected or 'none'}",
         f"  spent: {money(found['spent_usd'])}",
     ]

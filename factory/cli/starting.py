@@ -65,7 +65,7 @@ def plugins(json_: JsonOpt = False) -> None:
     kind = None
     for entry in found:
         if entry["kind"] != kind:
-            tell(("" if kind is None else "\n") + f"{entry['kind']}s")
+            tell(("" if kind is None else "\n") + f"{entry['kind']}{'es' if entry['kind'].endswith('s') else 's'}")
             kind = entry["kind"]
         origin = "" if entry["origin"] == "built-in" else f" [{entry['origin']}]"
         tell(f"  {entry['name']:<14} {one_line(entry['summary'])[:400]}{origin}")

@@ -13,10 +13,11 @@ from factory.errors import RecipeError
 from factory.estimating.amounts import Amounts, Estimate, Interval, Key
 from factory.estimating.duration import guess_seconds
 from factory.generating import Step, wants_json
-from factory.opening import Unopened
+from factory.opening import Unopened, embedding_role
 from factory.prices import PriceTable, cost
 from factory.prompts import render
 from factory.recipe.files import find_file, is_path
+from factory.scoring import Scorer
 from factory.token_counts import TokenCounter, count_messages, counter_for
 from factory.types import Message, Usage
 
@@ -32,7 +33,11 @@ RETRIED = Interval(1.0, 1.0, 1.1)
 """Attempts by request."""
 PROBE = (20.0, 30.0)
 """Prompt and completion tokens of a probe."""
+FORM_PROBES = Interval(1, 1, 2)
+"""Probes that find out how a server takes a JSON form."""
 PROMPT_SUFFIXES = (".j2", ".jinja", ".md", ".txt")
+BYTES_PER_TOKEN = 5
+"""Of English prose: for the words of a prompt that is not rendered."""
 REPAIR_WORDS = 120
 """Tokens of what a repair call says besides the prompt and the answer."""
 
@@ -114,8 +119,8 @@ def _per_row(
                 longer = prompt + answer + Interval.exactly(REPAIR_WORDS)
                 amounts = _amounts(model, again, longer, answer.times(again)).times(part)
                 found[step.name, "repair", role] = amounts
-        for role, judged in _judges(job, step, models, counters, prompts[step.name]):
-            key = (step.name, "judge", role)
+        for purpose, role, judged in _judges(job, step, models, counters, prompts[step.name]):
+            key = (step.name, purpose, role)
             found[key] = found.get(key, Amounts()) + judged
     return found
 
@@ -210,21 +215,45 @@ def _judges(
     models: Mapping[str, OpenModel],
     counters: Mapping[str, TokenCounter],
     prompts: Sequence[tuple[Message, ...]],
-) -> Iterator[tuple[str, Amounts]]:
-    """What scorers that name a model ask of it, for one row: the options' texts, the row's prompt and the answer."""
+) -> Iterator[tuple[str, str, Amounts]]:
+    """(purpose, role, amounts) of what scorers ask of their models for one row: own words, the row's prompt, answers.
+
+    All of a panel's models are asked alike. A scorer that measures, or `keep: diversity`, has nothing written.
+    """
     n = step.config.candidates
     answer = max((guess_answer(models[role]) for role, _ in step.config.models), key=lambda one: one.expected)
     for spec, scorer in zip(step.config.score, step.scorers.scorers, strict=True):
-        if not scorer.roles:
-            continue
-        role = scorer.roles[0]
-        count = counters[role]
-        rubric = sum(count(text).tokens for text in _texts(job, spec.options))
-        row_prompt = _mean([count_messages(messages, count) for messages in prompts])
-        whole = answer + Interval(0, rubric, rubric) + Interval(0, row_prompt.expected, row_prompt.high)
-        calls = Interval(1, 1, n) if scorer.whole else Interval(1, n, n)
-        verdict = guess_answer(models[role])
-        yield role, _amounts(models[role], calls, whole, verdict.times(calls))
+        shown = answer.times(getattr(scorer.plugin, "answers", 1))
+        writes = scorer.traits.task == "generate"
+        for role in scorer.roles:
+            calls = _calls(scorer, n)
+            verdict = guess_answer(models[role]) if writes else Interval.exactly(0)
+            amounts = Amounts()
+            if calls.high:
+                own = _own_words(job, spec.options, scorer, counters[role])
+                row_prompt = _mean([count_messages(messages, counters[role]) for messages in prompts])
+                whole = shown + Interval(0, own, own) + Interval(0, row_prompt.expected, row_prompt.high)
+                amounts = _amounts(models[role], calls, whole, verdict.times(calls))
+            yield "judge" if writes else "score", role, amounts
+    if (embeds := embedding_role(step)) is not None:
+        yield "score", embeds, _amounts(models[embeds], Interval(0, n, n), answer, Interval.exactly(0))
+
+
+def _calls(scorer: Scorer, n: int) -> Interval:
+    """Questions to each of a scorer's models for n candidates."""
+    if scorer.calls is None:
+        return Interval(1, 1, n) if scorer.whole else Interval(1, n, n)
+    most = scorer.calls(n) / len(scorer.roles)
+    expected = most / getattr(scorer.plugin, "asks", 1)
+    return Interval(min(1.0, expected), expected, most)
+
+
+def _own_words(job: Job, options: Mapping[str, Any], scorer: Scorer, count: TokenCounter) -> float:
+    """Tokens of what a scorer says itself: all texts in its options, and the rest of its own prompt."""
+    texts = list(_texts(job, options))
+    told = sum(len(text.encode()) for text in texts)
+    rest = max(0, getattr(scorer.plugin, "prompt_bytes", 0) - told)
+    return sum(count(text).tokens for text in texts) + rest / BYTES_PER_TOKEN
 
 
 def _texts(job: Job, value: Any) -> Iterator[str]:
@@ -250,8 +279,12 @@ def _probes(job: Job, models: Mapping[str, OpenModel]) -> dict[str, Amounts]:
             if step.config.candidates > 1 and model.backend.honours_n is None and role not in counts:
                 found += Interval.exactly(1)
             if wants_json(step) and model.config.structured == "auto" and _unknown_structure(model):
-                found += Interval(1, 1, 2)
+                found += FORM_PROBES
             counts[role] = counts.get(role, Interval.exactly(0)) + found
+        asking = [scorer for scorer in step.scorers.scorers if getattr(scorer.plugin, "schema", None) is not None]
+        for role in sorted({role for scorer in asking for role in scorer.roles}):
+            if models[role].config.structured == "auto" and _unknown_structure(models[role]):
+                counts[role] = counts.get(role, Interval.exactly(0)) + FORM_PROBES
     prompt, completion = (Interval.exactly(tokens) for tokens in PROBE)
     return {
         role: _amounts(models[role], count, prompt, completion.times(count))

@@ -84,6 +84,7 @@ def _budget(estimate: Estimate, cap: float | None) -> dict[str, Any] | None:
 def _notes(estimate: Estimate, models: Mapping[str, OpenModel], cap: float | None) -> list[str]:
     """What a reader should know that is no number."""
     notes = []
+    writing = {role for _, purpose, role in estimate.parts if purpose != "score"}
     for role, model in models.items():
         price, config = model.price, model.config
         if isinstance(model.backend, Unopened):
@@ -96,7 +97,7 @@ def _notes(estimate: Estimate, models: Mapping[str, OpenModel], cap: float | Non
             notes.append(f"{role}: its price is by the hour, so only a pilot can tell what it costs")
         if config.batch:
             notes.append(f"{role}: batch jobs, each answered within 24 hours")
-        if config.max_tokens is None and estimate.basis == "guess":
+        if config.max_tokens is None and estimate.basis == "guess" and role in writing:
             notes.append(f"{role} has no `max_tokens`, so nothing bounds its answers: give it one")
     if estimate.short is not None and estimate.short > 0.02:
         notes.append(

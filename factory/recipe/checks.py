@@ -15,8 +15,9 @@ from factory import registry
 from factory.errors import Place, UsageError, nearest
 from factory.recipe.axes import SourceConfig
 from factory.recipe.faults import collect
+from factory.recipe.keeping import KeepConfig
 from factory.recipe.models import ModelConfig
-from factory.recipe.shape import SCORER_KEYS, GenerateConfig, KeepConfig, ScorerConfig
+from factory.recipe.shape import MOST_CANDIDATES, SCORER_KEYS, GenerateConfig, ScorerConfig
 
 Placer = Callable[..., Place]
 Part = TypeVar("Part", bound=BaseModel)
@@ -95,6 +96,7 @@ def check(data: Mapping[Any, Any], place: Placer) -> list[Place]:
         _check_backends,
         _check_plugins,
         _check_columns,
+        _check_diversity,
         _check_numbers,
     )
     return [fault for one in checks for fault in one(view)]
@@ -134,6 +136,15 @@ def _generates(view: View) -> Iterator[tuple[tuple[str | int, ...], GenerateConf
             yield (*path, "generate"), generate
 
 
+def _keeps(view: View) -> Iterator[tuple[tuple[str | int, ...], KeepConfig, bool]]:
+    """Every readable `keep:`, with its path, and whether it is for the last step: the recipe's own is."""
+    last = view.steps[-1][0] if view.steps else ()
+    for path, part in [((), view.data), *(step for step in view.steps if step[0])]:
+        keep = read_part(KeepConfig, part["keep"]) if part.get("keep") is not None else None
+        if keep is not None:
+            yield (*path, "keep"), keep, path in ((), last)
+
+
 def _asked_roles(view: View) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Every role that is asked for, with its path."""
     every_step = bool(view.data.get("steps")) and all(step.get("generate") for _, step in view.steps)
@@ -151,6 +162,9 @@ def _asked_roles(view: View) -> Iterator[tuple[tuple[str | int, ...], str]]:
             for judge in scorer.roles:
                 key = "model" if scorer.options.get("model") == judge else "models"
                 yield (*path, "score", number, scorer.name, key), judge
+    for path, keep, _ in _keeps(view):
+        if keep.diversity is not None and keep.diversity.model is not None:
+            yield (*path, "diversity", "model"), keep.diversity.model
 
 
 def _check_roles(view: View) -> Iterator[Place]:
@@ -186,7 +200,7 @@ def _check_backends(view: View) -> Iterator[Place]:
                 yield view.place("models", role, *below, message=error.message, hint=error.hint)
 
 
-_PLUGINS = (("score", "scorer"), ("filter", "filter"), ("audit", "auditor"))
+_PLUGINS = (("score", "scorer"), ("filter", "filter"), ("whole_set", "pass"), ("audit", "auditor"))
 
 
 def _check_plugins(view: View) -> Iterator[Place]:
@@ -245,16 +259,47 @@ def _check_columns(view: View) -> Iterator[Place]:
         elif name == "meta":
             yield view.place(*path, message="`meta` is the factory's own column", hint="carry another")
         known.setdefault(name, path)
-    filters = view.data.get("filter")
-    for number, item in enumerate(filters if isinstance(filters, list) else []):
-        if not _is_single(item) or next(iter(item)) not in ("dedup", "unique"):
+    for key, names in _ON_COLUMNS.items():
+        listed = view.data.get(key)
+        for number, item in enumerate(listed if isinstance(listed, list) else []):
+            if not _is_single(item) or next(iter(item)) not in names:
+                continue
+            name, options = next(iter(item.items()))
+            on = options.get("on") if isinstance(options, dict) else None
+            for column in [on] if isinstance(on, str) else on if isinstance(on, list) else []:
+                if isinstance(column, str) and column not in known:
+                    path = (key, number, name, "on")
+                    yield view.place(*path, message=f"no column `{column}`", hint=nearest(column, known))
+
+
+_ON_COLUMNS = {"filter": ("dedup", "unique", "novelty"), "whole_set": ("best_of_duplicates",)}
+"""Plugins whose option `on` names columns of the dataset."""
+
+
+def _check_diversity(view: View) -> Iterator[Place]:
+    for path, keep, last in _keeps(view):
+        if keep.diversity is None:
             continue
-        name, options = next(iter(item.items()))
-        on = options.get("on") if isinstance(options, dict) else None
-        for column in [on] if isinstance(on, str) else on if isinstance(on, list) else []:
-            if isinstance(column, str) and column not in known:
-                path = ("filter", number, name, "on")
-                yield view.place(*path, message=f"no column `{column}`", hint=nearest(column, known))
+        if not last:
+            message = "a step before the last one keeps its best candidate alone, so no order follows"
+            yield view.place(*path, "diversity", message=message, hint="move it to the last step, or remove it")
+        elif keep.top_k == 1 and not keep.fallback:
+            message = "`top_k: 1` keeps the best candidate alone, so no order follows"
+            hint = "raise `top_k`, write `fallback: true`, or remove it"
+            yield view.place(*path, "diversity", message=message, hint=hint)
+        columns = _columns_of_last(view)
+        if columns is not None and keep.diversity.on is not None and keep.diversity.on not in columns:
+            message = f"no output column `{keep.diversity.on}`"
+            yield view.place(*path, "diversity", "on", message=message, hint=nearest(keep.diversity.on, columns))
+
+
+def _columns_of_last(view: View) -> list[str] | None:
+    """The output columns of the last step; None where they cannot be told."""
+    if not view.steps:
+        return None
+    path, step = view.steps[-1]
+    output = step.get("output")
+    return ["text" if not path else str(step.get("name"))] if output is None else output_columns(output)
 
 
 def _whole(value: Any) -> int | None:
@@ -266,16 +311,15 @@ def _check_numbers(view: View) -> Iterator[Place]:
     generates = {path[:-1]: generate for path, generate in _generates(view)}
     last = view.steps[-1][0] if view.steps else ()
     per_row = 1
-    for path, part in [((), data), *(step for step in view.steps if step[0])]:
-        keep = read_part(KeepConfig, part["keep"]) if part.get("keep") is not None else None
-        if keep is None:
-            continue
-        if path in ((), last):
-            per_row = max(per_row, keep.top_k)
-        asking = generates.get(path or last) or generates.get(())
-        if asking is not None and keep.top_k > asking.candidates:
-            message = f"`top_k: {keep.top_k}` needs at least as many candidates, there are {asking.candidates}"
-            yield view.place(*path, "keep", "top_k", message=message, hint="raise `generate: candidates:`")
+    for path, keep, is_last in _keeps(view):
+        asking = generates.get(path[:-1] or last) or generates.get(())
+        candidates = asking.candidates if asking is not None else MOST_CANDIDATES
+        if is_last:
+            per_row = max(per_row, keep.at_most(candidates))
+        if keep.at_most(candidates) > candidates:
+            message = f"`top_k: {keep.top_k}` needs at least as many candidates, there are {candidates}"
+            hint = "raise `generate: candidates:`, or write `top_k: all`"
+            yield view.place(*path, "top_k", message=message, hint=hint)
     rows, planned = _whole(data.get("rows", 100)), _whole(data.get("max_planned"))
     if rows is not None and planned is not None and 0 < planned * per_row < rows:
         message = f"{planned} planned rows cannot give {rows} rows"

@@ -20,7 +20,7 @@ from factory.recipe.files import nearest_file, read_text, shipped, shown
 from factory.recipe.overrides import Overrides, apply, asked_roles
 from factory.recipe.shape import Origin, Recipe
 
-_EMPTY_MEANS_OMITTED = ("models", "vary", "carry", "generate", "score", "keep", "filter", "export")
+_EMPTY_MEANS_OMITTED = ("models", "vary", "carry", "generate", "score", "keep", "filter", "whole_set", "export")
 _PLACEHOLDER = {"choice": ["?"]}
 
 

@@ -10,8 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from factory.recipe.section import Float, Int, Section, fault
 from factory.types import Sampling, canonical_json
 
-IN_PROCESS = frozenset({"echo", "embedded", "transformers", "vllm"})
-NEEDS_MODEL = frozenset({"azure", "embedded", "openai", "transformers", "vllm"})
+IN_PROCESS = frozenset({"classifier", "echo", "embedded", "sentence-transformers", "transformers", "vllm"})
+NEEDS_MODEL = frozenset({"azure", "openai"}) | IN_PROCESS - {"echo"}
 ENGINE_SPEED = frozenset(
     {
         "attn_implementation", "batch_size", "device", "device_map", "disable_log_stats",

@@ -13,7 +13,7 @@ from factory.recipe.models import split_model
 
 Path = tuple[str, ...]
 _OF_THE_MODEL = ("backend", "model", "base_url", "price", "identity", "license")
-_LISTS = ("score", "filter", "audit", "steps", "carry")
+_LISTS = ("score", "filter", "whole_set", "audit", "steps", "carry")
 _OF_THE_SERVER = ("api_key_env", "headers", "extra_body")
 
 
@@ -121,7 +121,9 @@ def _expand(path: Path, value: Any) -> Any:
         return {"path": value}
     if isinstance(value, (int, float)) and path == ("budget",):
         return {"usd": value}
-    in_plugins = len(path) >= 2 and path[-2] in ("score", "filter", "audit")
+    if value == "all" and path[-1] == "keep":
+        return {"top_k": "all"}
+    in_plugins = len(path) >= 2 and path[-2] in ("score", "filter", "whole_set", "audit")
     return {value: {}} if isinstance(value, str) and in_plugins else value
 
 

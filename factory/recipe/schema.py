@@ -11,7 +11,7 @@ from factory import registry
 from factory.errors import FactoryError
 from factory.recipe.shape import Recipe
 
-_PLUGIN_LISTS = {"score": "scorer", "filter": "filter", "audit": "auditor"}
+_PLUGIN_LISTS = {"score": "scorer", "filter": "filter", "whole_set": "pass", "audit": "auditor"}
 _SCORER_KEYS = {
     "weight": {"type": "number", "minimum": 0, "description": "its share of the total; without one it only vetoes"},
     "veto_below": {"type": "number", "description": "a smaller value vetoes the candidate"},
@@ -23,6 +23,7 @@ _SHORT: dict[str, dict[str, Any]] = {
     "TableConfig": {"type": "string", "minLength": 1, "description": "a path"},
     "FakerConfig": {"type": "string", "minLength": 1, "description": "a provider"},
     "BudgetConfig": {"type": "number", "exclusiveMinimum": 0, "description": "USD"},
+    "KeepConfig": {"const": "all", "description": "every valid candidate"},
 }
 
 

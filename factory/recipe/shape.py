@@ -26,7 +26,9 @@ from pydantic import (
 
 from factory.errors import Place, UsageError
 from factory.recipe.axes import AxisConfig, SourceConfig
+from factory.recipe.keeping import Keep, KeepConfig
 from factory.recipe.models import ModelConfig
+from factory.recipe.preference import PreferenceConfig, read_short
 from factory.recipe.section import WEIGHTS_SCHEMA, Float, Int, Key, Section, check_weights, fault
 from factory.types import Role
 
@@ -117,27 +119,18 @@ Mixture = Annotated[
 ]
 
 
+MOST_CANDIDATES = 1024
+
+
 class GenerateConfig(Section):
     """Who writes, and how many candidates of each row."""
 
     model: Mixture = "writer"
-    candidates: Annotated[Int, Field(ge=1, le=1024)] = 1
+    candidates: Annotated[Int, Field(ge=1, le=MOST_CANDIDATES)] = 1
 
     def mixture(self) -> tuple[tuple[str, float], ...]:
         """Roles with their weights."""
         return ((self.model, 1.0),) if isinstance(self.model, str) else tuple(self.model.items())
-
-
-class KeepConfig(Section):
-    """Which candidates of a row stay."""
-
-    top_k: Annotated[Int, Field(ge=1)] = 1
-    min_score: Float | None = None
-    fallback: bool = False
-    combine: Literal["values", "scaled", "ranks"] = Field(
-        default="values",
-        description="weights combine raw values, values scaled by the scorers' ranges, or ranks within the row",
-    )
 
 
 class BudgetConfig(Section):
@@ -155,6 +148,7 @@ class ExportConfig(Section):
     """How the dataset is written."""
 
     test_fraction: Annotated[Float, Field(ge=0, lt=1)] = 0.0
+    preference: Annotated[PreferenceConfig | None, BeforeValidator(read_short)] = None
 
 
 _OUTPUT_EXAMPLE = "for example {question: str, answer: str}"
@@ -211,7 +205,7 @@ class ResolvedStep:
     models: tuple[tuple[str, float], ...]
     candidates: int
     score: tuple[ScorerConfig, ...]
-    keep: KeepConfig
+    keep: Keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +282,9 @@ class Recipe(Section):
     score: list[ScorerConfig] = Field(default_factory=list)
     keep: KeepConfig = KeepConfig()
     filter: list[PluginConfig] = Field(default_factory=list)
+    whole_set: list[PluginConfig] = Field(
+        default_factory=list, description="passes over all accepted rows; an extension of the run makes them anew"
+    )
     audit: list[PluginConfig] | None = None
     export: ExportConfig = ExportConfig()
     license: str | None = None
@@ -358,5 +355,5 @@ def _resolve(recipe: Recipe, step: StepConfig, *, last: bool) -> ResolvedStep:
         models=generate.mixture(),
         candidates=generate.candidates,
         score=tuple(step.score),
-        keep=step.keep or (recipe.keep if last else KeepConfig()),
+        keep=(step.keep or (recipe.keep if last else KeepConfig())).resolve(generate.candidates),
     )

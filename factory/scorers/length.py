@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from factory.errors import UsageError
 from factory.scorers import Context, text_of, traits, veto
+from factory.scorers.words import single_spaced
 from factory.types import Candidate, Score
 
 UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
@@ -15,7 +17,7 @@ UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u34
 def count_words(text: str) -> int:
     """Words between white space; in scripts written without spaces every character counts as one."""
     if text.isascii():
-        return len(text.split())
+        return single_spaced(text).count(" ") + 1 if text and not text.isspace() else 0
     rest, characters = UNSPACED.subn(" ", text)
     return len(rest.split()) + characters
 
@@ -52,6 +54,11 @@ def length(
             return veto("length", f"{amount} {unit}, at least {least} wanted")
         if most is not None and amount > most:
             return veto("length", f"{amount} {unit}, at most {most} wanted")
-    if target_words is None:
+    return _pass(words, target_words)
+
+
+@lru_cache(maxsize=1024)
+def _pass(words: int, target: int | None) -> Score:
+    if target is None:
         return Score("length", 1.0, f"{words} words")
-    return Score("length", min(words, target_words) / max(words, target_words), f"{words} words of {target_words}")
+    return Score("length", min(words, target) / max(words, target), f"{words} words of {target}")

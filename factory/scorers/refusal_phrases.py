@@ -23,6 +23,20 @@ SELF_HINTS = (
     ("语言模型", "人工智能", "ai助手", "言語モデル", "aiアシスタント", "언어 모델", "언어모델", "인공지능"),
 )
 HINTS = tuple(hint for group in SELF_HINTS for hint in group)
+PARTS = ("model", "artifi", "sztuczn", " ai", "'ia", " ia", " ki", "of my", "my ", "knowledge cutoff")
+"""What hints share: each that is ASCII holds one of these parts."""
+
+
+def _by_part(hints: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The hints by the first part that they hold; one without a part is its own."""
+    found: dict[str, list[str]] = {}
+    for hint in hints:
+        found.setdefault(next((part for part in PARTS if part in hint), hint), []).append(hint)
+    return tuple((part, tuple(held)) for part, held in found.items())
+
+
+ALL_HINTS_BY_PART = _by_part(HINTS)
+HINTS_BY_PART = _by_part(filter(str.isascii, HINTS))
 _KIND = r"(?:ai|artificial intelligence|language model|llm)\b"
 _KIND_TAIL = r"(?:[ -](?:powered|based))?(?: (?:language )?(?:model|assistant|chatbot|system))?"
 CLAUSE = r"(?:^|[.!?:;,\n(—–-]\s{0,3}|\b(?:but|and|that|because|since|aber|mais|pero|mas|ma)\s)"
@@ -144,3 +158,5 @@ CLOSING = re.compile(
         )
     )
 )
+OFFERS = ("let me know", "would you like", "feel free", "i hope this", "note that")
+"""Each match of `CLOSING` holds one of these."""

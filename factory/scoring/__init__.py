@@ -2,6 +2,6 @@
 
 from factory.scoring.compiled import Scorer, Scorers, compile_scorers
 from factory.scoring.running import in_order_of_expense, score
-from factory.scoring.selection import select
+from factory.scoring.selection import diversify, select
 
-__all__ = ["Scorer", "Scorers", "compile_scorers", "in_order_of_expense", "score", "select"]
+__all__ = ["Scorer", "Scorers", "compile_scorers", "diversify", "in_order_of_expense", "score", "select"]

@@ -8,12 +8,13 @@ import math
 import numbers
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import repeat
 from typing import Any
 
 from factory.errors import CallBarred, FactoryError, Permanent
-from factory.scorers import EXPENSES, Context
+from factory.scorers import Context
 from factory.scoring.compiled import Scorer, Scorers
-from factory.scoring.totals import add_up
+from factory.scoring.totals import Column, add_up
 from factory.types import Candidate, Score, Scored
 
 
@@ -23,28 +24,43 @@ async def score(scorers: Scorers, candidates: Sequence[Candidate], context: Cont
     A weighted score that is missing vetoes the candidate; it never counts as 0. Raises FactoryError, naming scorer,
     row and candidate, when a scorer fails.
     """
-    if not scorers.scorers:
+    if not scorers.scorers or not candidates:
         return [Scored(candidate) for candidate in candidates]
-    context = replace(context, language=scorers.language)
-    table: list[dict[str, Score]] = [{} for _ in candidates]
-    for scorer in in_order_of_expense(scorers):
-        every = scorer.traits.expense == "rule"
-        places = [k for k, row in enumerate(table) if every or not _vetoed(row.values())]
-        found = await _run(scorer, [candidates[k] for k in places], context)
-        for k, result in zip(places, found, strict=True):
-            table[k][scorer.name] = _bounded(scorer, result)
-    return add_up(scorers, candidates, table)
+    if context.language != scorers.language:
+        context = replace(context, language=scorers.language)
+    vetoed = [False] * len(candidates)
+    columns: list[Column] = [[None] * len(candidates) for _ in scorers.scorers]
+    for number in scorers.order:
+        scorer, column = scorers.scorers[number], columns[number]
+        if scorer.traits.expense == "rule":
+            places: Sequence[int] = range(len(candidates))
+            chosen = candidates
+        else:
+            places = [k for k, out in enumerate(vetoed) if not out]
+            chosen = [candidates[k] for k in places]
+        if not chosen:
+            continue
+        scores = _give(scorer, chosen, context)
+        if not _are_scores(scorer.name, scores, len(chosen)):
+            scores = await _settle_all(scorer, scores, chosen)
+        if scorer.veto_below is not None or scorer.veto_above is not None:
+            scores = [_bounded(scorer, one) for one in scores]
+        for k, one in zip(places, scores, strict=True):
+            column[k] = one
+            if one.vetoed:
+                vetoed[k] = True
+    return add_up(scorers, candidates, columns)
 
 
 def in_order_of_expense(scorers: Scorers) -> list[Scorer]:
     """The scorers as they run: the cheapest first, those of one expense as the recipe has them."""
-    return sorted(scorers.scorers, key=lambda scorer: EXPENSES.index(scorer.traits.expense))
+    return [scorers.scorers[number] for number in scorers.order]
 
 
 def _bounded(scorer: Scorer, given: Score) -> Score:
     """The score, vetoed where the recipe's own bounds on its value are broken."""
     value = given.value
-    if value is None or given.vetoed or (scorer.veto_below is None and scorer.veto_above is None):
+    if value is None or given.vetoed:
         return given
     if scorer.veto_below is not None and value < scorer.veto_below:
         told = f"{value:.4g} is below veto_below {scorer.veto_below:g}"
@@ -55,37 +71,69 @@ def _bounded(scorer: Scorer, given: Score) -> Score:
     return replace(given, reason=f"{told} ({given.reason})" if given.reason else told, vetoed=True)
 
 
-def _vetoed(scores: Any) -> bool:
-    return any(given.vetoed for given in scores)
+def _give(scorer: Scorer, candidates: Sequence[Candidate], context: Context) -> Any:
+    """What a scorer returns for the candidates: scores, as a rule; else to be settled."""
+    if not scorer.whole:
+        return _one_by_one(scorer, candidates, context)
+    try:
+        return scorer.call(list(candidates), context)
+    except Exception as error:
+        return [_missing(scorer, error, candidates)] * len(candidates)
 
 
-async def _run(scorer: Scorer, candidates: Sequence[Candidate], context: Context) -> list[Score]:
-    """One scorer's scores, as many as candidates."""
-    if not candidates:
-        return []
+def _one_by_one(scorer: Scorer, candidates: Sequence[Candidate], context: Context) -> list[Any]:
+    """What a scorer returns for each candidate: a score, or what to await. A bare loop, for rules are cheap."""
+    call = scorer.call
+    given: list[Any] = []
+    while len(given) < len(candidates):
+        try:
+            for one in candidates[len(given) :]:
+                given.append(call(one, context))
+        except Exception as error:
+            given.append(_missing(scorer, error, [candidates[len(given)]]))
+    return given
+
+
+async def _settle_all(scorer: Scorer, given: Any, candidates: Sequence[Candidate]) -> list[Score]:
+    """What a scorer returned, awaited where it is to be, as one Score for each candidate."""
     if scorer.whole:
-        given = await _call(scorer, list(candidates), candidates, context)
+        if inspect.isawaitable(given):
+            try:
+                given = await given
+            except Exception as error:
+                given = [_missing(scorer, error, candidates)] * len(candidates)
         if not isinstance(given, list | tuple) or len(given) != len(candidates):
             amount = f"{len(given)}" if isinstance(given, list | tuple) else type(given).__name__
             raise _plugin_fault(scorer, candidates, f"it must return {len(candidates)} scores, not {amount}")
-        return [_read(scorer, value, [one]) for value, one in zip(given, candidates, strict=True)]
-    if scorer.awaits:
-        given = await asyncio.gather(*(_call(scorer, one, [one], context) for one in candidates))
-        return [_read(scorer, value, [one]) for value, one in zip(given, candidates, strict=True)]
-    return [_read(scorer, await _call(scorer, one, [one], context), [one]) for one in candidates]
+    elif any(map(inspect.isawaitable, given)):
+        given = await asyncio.gather(*map(_settle, repeat(scorer), given, candidates))
+    return [_read(scorer, value, [one]) for value, one in zip(given, candidates, strict=True)]
 
 
-async def _call(scorer: Scorer, argument: Any, candidates: Sequence[Candidate], context: Context) -> Any:
+async def _settle(scorer: Scorer, result: Any, candidate: Candidate) -> Any:
     try:
-        result = scorer.call(argument, context)
         return await result if inspect.isawaitable(result) else result
-    except (FactoryError, CallBarred):
-        raise
-    except Permanent as fault:  # a judge that refuses this candidate: the score is missing
-        missing = Score(scorer.name, None, f"{fault.outcome}: {fault.message}")
-        return [missing] * len(candidates) if scorer.whole else missing
     except Exception as error:
-        raise _plugin_fault(scorer, candidates, f"{type(error).__name__}: {error}") from error
+        return _missing(scorer, error, [candidate])
+
+
+def _missing(scorer: Scorer, error: Exception, candidates: Sequence[Candidate]) -> Score:
+    """The missing score where a judge refuses; any other error goes on, a scorer's own with its place."""
+    if isinstance(error, FactoryError | CallBarred):
+        raise error
+    if isinstance(error, Permanent):
+        return Score(scorer.name, None, f"{error.outcome}: {error.message}")
+    raise _plugin_fault(scorer, candidates, f"{type(error).__name__}: {error}") from error
+
+
+def _are_scores(name: str, given: Any, amount: int) -> bool:
+    """Whether a scorer returned sound Scores of its name and nothing else, as the built-in ones do."""
+    if type(given) is not list or len(given) != amount:
+        return False
+    for one in given:
+        if type(one) is not Score or one.name != name or not (one.value is None or math.isfinite(one.value)):
+            return False
+    return True
 
 
 def _plugin_fault(scorer: Scorer, candidates: Sequence[Candidate], told: str) -> FactoryError:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import Any, Protocol
 
-from factory.types import Candidate, Score, Scored, Verdict, canonical_json
+from factory.errors import FactoryError
+from factory.scorers import Context, text_of
+from factory.scoring.diversity import compare, spread_out
+from factory.types import Candidate, Message, Score, Scored, Verdict, canonical_json
+from factory.vectors import cosine_matrix, decode
 
 
 class Keep(Protocol):
@@ -13,6 +18,19 @@ class Keep(Protocol):
 
     @property
     def min_score(self) -> float | None: ...
+
+
+class Diversity(Protocol):
+    """What a recipe says of the order by diversity; see `factory.recipe.keeping`."""
+
+    @property
+    def weight(self) -> float: ...
+    @property
+    def on(self) -> str | None: ...
+    @property
+    def by(self) -> str: ...
+    @property
+    def model(self) -> str | None: ...
 
 
 def select(scored: Sequence[Scored], keep: Keep) -> tuple[tuple[Scored, ...], tuple[Verdict, ...]]:
@@ -44,6 +62,61 @@ def select(scored: Sequence[Scored], keep: Keep) -> tuple[tuple[Scored, ...], tu
         eligible.append(one)
     eligible.sort(key=lambda one: (-one.total, one.candidate.index))
     return tuple(eligible), tuple(verdicts)
+
+
+async def diversify(
+    ranked: Sequence[Scored], diversity: Diversity | None, context: Context
+) -> tuple[tuple[Scored, ...], tuple[Verdict, ...]]:
+    """The eligible candidates in the order of maximal marginal relevance; totals stay what they are.
+
+    With a model the texts are embedded, by one journaled call each; a candidate whose text the model refuses falls at
+    stage `select`. Of fewer than three the order is known without looking: nothing is asked.
+    """
+    if diversity is None or len(ranked) < 3:
+        return tuple(ranked), ()
+    verdicts: list[Verdict] = []
+    if diversity.model is None:
+        alike = compare([text_of(one.candidate, diversity.on) for one in ranked], diversity.by)
+    else:
+        ranked, alike, verdicts = await _embed(ranked, diversity, diversity.model, context)
+    by_index = sorted(range(len(ranked)), key=lambda k: ranked[k].candidate.index)  # so that ties go to the index
+    totals = [ranked[k].total for k in by_index]
+    order = spread_out(totals, [[alike[i][j] for j in by_index] for i in by_index], diversity.weight)
+    return tuple(ranked[by_index[k]] for k in order), tuple(verdicts)
+
+
+async def _embed(
+    ranked: Sequence[Scored], diversity: Diversity, role: str, context: Context
+) -> tuple[list[Scored], list[list[float]], list[Verdict]]:
+    """The candidates that have an embedding, their cosines (negative ones as 0), and verdicts on the others."""
+    texts = [text_of(one.candidate, diversity.on) for one in ranked]
+    asked = [
+        context.ask(role, (Message("user", text),), index=one.candidate.index, task="embed")
+        for one, text in zip(ranked, texts, strict=True)
+    ]
+    kept, vectors, verdicts = [], [], []
+    for one, stored in zip(ranked, await _all(asked), strict=True):
+        if stored.response is None:
+            reason = f"no embedding for `keep: diversity` ({stored.outcome}: {stored.message})"
+            verdicts.append(Verdict(one.candidate.row, one, False, "select", reason))
+            continue
+        kept.append(one)
+        vectors.append(stored.response.choices[0].text)
+    try:
+        cosines = cosine_matrix([decode(text) for text in vectors])
+    except ValueError as error:
+        told = f"row {ranked[0].candidate.row}: the embeddings of `{role}` cannot be compared: {error}"
+        raise FactoryError(told, "`keep: diversity` needs a model whose vectors all have one length") from error
+    return kept, [[max(0.0, float(value)) for value in line] for line in cosines], verdicts
+
+
+async def _all(asked: Sequence[Awaitable[Any]]) -> list[Any]:
+    """All answers, in order. When one raises, the others still finish (they are paid), then it is raised."""
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    for one in found:
+        if isinstance(one, BaseException):
+            raise one
+    return found
 
 
 def _veto_reason(given: Score) -> str:

@@ -2,55 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from factory.scoring.compiled import Scorer, Scorers
 from factory.types import Candidate, Score, Scored
 
+Column = list[Score | None]
+"""One scorer's scores of the candidates, in their order; None where it did not run."""
 
-def add_up(scorers: Scorers, candidates: Sequence[Candidate], table: Sequence[Mapping[str, Score]]) -> list[Scored]:
+
+def add_up(scorers: Scorers, candidates: Sequence[Candidate], columns: Sequence[Column]) -> list[Scored]:
     """Every candidate with its scores in the recipe's order and their weighted mean (0 without any weight).
 
-    A weighted score that is missing vetoes its candidate. `values`: raw, a scorer whose lower values are better counts
-    negatively. `scaled`: (value − low) / (high − low) of the documented range, 1 the better end. `ranks`: the share of
-    the row's other candidates, among those in play, that the value beats, a tie counting half; 1 for one alone.
+    `columns`: by scorer, in the recipe's order. A weighted score that is missing vetoes its candidate (the column is
+    changed). `values`: raw, a scorer whose lower values are better counts negatively. `scaled`: (value − low) /
+    (high − low) of the documented range, 1 the better end. `ranks`: the share of the row's other candidates, among
+    those in play, that the value beats, a tie counting half; 1 for one alone.
     """
-    rows = [_missing_vetoes(scorers, row) for row in table]
-    weighted = [scorer for scorer in scorers.scorers if scorer.weight]
-    points = {scorer.name: _points(scorers, scorer, rows) for scorer in weighted}
-    made = []
-    for k, (candidate, row) in enumerate(zip(candidates, rows, strict=True)):
-        total = weights = 0.0
-        for scorer in weighted:
-            point = points[scorer.name][k]
+    weighted = [(scorer, column) for scorer, column in zip(scorers.scorers, columns, strict=True) if scorer.weight]
+    for scorer, column in weighted:
+        _veto_missing(scorer, column)
+    told: list[tuple[Score, ...]] = list(zip(*columns, strict=True))
+    if any(scorer.traits.expense != "rule" for scorer in scorers.scorers):  # rules run on every candidate
+        told = [tuple([given for given in row if given is not None]) for row in told]
+    if not weighted:
+        return [Scored(candidate, row) for candidate, row in zip(candidates, told, strict=True)]
+    playing = []
+    if scorers.combine == "ranks":
+        playing = [not any(given.vetoed for given in row) for row in told]
+    sums = [0.0] * len(candidates)
+    weights = [0.0] * len(candidates)
+    for scorer, column in weighted:
+        weight = scorer.weight
+        for k, point in enumerate(_points(scorers, scorer, column, playing)):
             if point is not None:
-                total += scorer.weight * point
-                weights += scorer.weight
-        told = tuple(row[scorer.name] for scorer in scorers.scorers if scorer.name in row)
-        made.append(Scored(candidate, told, total / weights if weights else 0.0))
-    return made
+                sums[k] += weight * point
+                weights[k] += weight
+    return [
+        Scored(candidate, row, total / weight if weight else 0.0)
+        for candidate, row, total, weight in zip(candidates, told, sums, weights, strict=True)
+    ]
 
 
-def _missing_vetoes(scorers: Scorers, row: Mapping[str, Score]) -> dict[str, Score]:
-    found = dict(row)
-    for scorer in scorers.scorers:
-        given = found.get(scorer.name)
-        if scorer.weight and given is not None and given.value is None and not given.vetoed:
+def _veto_missing(scorer: Scorer, column: Column) -> None:
+    for k, given in enumerate(column):
+        if given is not None and given.value is None and not given.vetoed:
             reason = f"score {scorer.name} is missing" + (f" ({given.reason})" if given.reason else "")
-            found[scorer.name] = Score(scorer.name, None, reason, vetoed=True)
-    return found
+            column[k] = Score(scorer.name, None, reason, vetoed=True)
 
 
-def _points(scorers: Scorers, scorer: Scorer, rows: Sequence[Mapping[str, Score]]) -> list[float | None]:
+def _points(scorers: Scorers, scorer: Scorer, column: Column, playing: Sequence[bool]) -> list[float | None]:
     """What the scorer's value adds to each candidate's mean; None where there is no value."""
     traits = scorer.traits
-    values = [given.value if (given := row.get(scorer.name)) is not None else None for row in rows]
+    values = [None if given is None else given.value for given in column]
     if scorers.combine == "ranks":
-        playing = [not any(given.vetoed for given in row.values()) for row in rows]
         return _ranks(values, playing, lower=traits.better == "lower")
     sign = -1.0 if traits.better == "lower" else 1.0
     if scorers.combine == "values":
-        return [None if value is None else sign * value for value in values]
+        return values if sign > 0 else [None if value is None else -value for value in values]
     low, high = traits.low or 0.0, traits.high if traits.high is not None else 1.0
     better, worse = (low, high) if sign < 0 else (high, low)
     return [None if value is None else min(1.0, max(0.0, (value - worse) / (better - worse))) for value in values]

@@ -95,6 +95,8 @@ def _open(config: SourceConfig, path: Path) -> tuple[Sequence[Row], tuple[str, .
     """Rows and their columns, before `columns`, `carry` and `limit`."""
     if (path / "manifest.json").is_file() and (path / "dataset").is_dir():
         path = path / "dataset"  # a run directory
+    if (path / "data").is_dir() and (path / "preference").is_dir():
+        path = path / "data"  # a dataset that a run has made: its pairs are no rows
     kind = config.format or _guess(config.path, path)
     if kind in ("dataset", "hub"):
         opened = _saved(path, config.split) if kind == "dataset" else _from_hub(config)

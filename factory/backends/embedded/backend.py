@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from factory.backends.embedded.batching import Completion, Engine, Task
 from factory.backends.embedded.llama import load_llama
+from factory.backends.measuring import NOTHING_BEFORE, split_answer, told_likelihood
 from factory.errors import BadRequest, UsageError, nearest
 from factory.seeds import derive
-from factory.types import Choice, Message, Request, Response, Sampling, Usage
+from factory.types import Choice, Message, Request, Response, Sampling, TokenLogprob, Usage
 
 if TYPE_CHECKING:
     from factory.recipe.models import ModelConfig
@@ -25,6 +26,9 @@ MODELS = {"tiny": Path(__file__).parent.parent / "tiny"}
 
 _WITHOUT_EFFECT = frozenset({"reasoning_effort"})
 """Taken and left alone: this model does not reason, whatever the effort."""
+
+_LONG = 20_000
+"""Characters of a text that is turned into tokens beside the event loop."""
 
 
 class Chat:
@@ -67,6 +71,20 @@ class Chat:
             raise BadRequest(f"the chat template refuses these messages: {error}") from error
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
+    def encode_answer(self, text: str) -> list[int]:
+        """Token ids of an answer's own text, as they follow those of `encode`."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    @property
+    def begin(self) -> list[int]:
+        """The token that begins every text; none where the tokenizer has none."""
+        token = self._tokenizer.token_to_id(self._names["bos_token"])
+        return [] if token is None else [token]
+
+    def spell(self, token: int) -> str:
+        """One token's own text."""
+        return str(self._tokenizer.decode([token], skip_special_tokens=False))
+
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of token ids, without special tokens."""
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
@@ -87,6 +105,7 @@ class EmbeddedBackend:
     honours_n: bool | None = True
     local = True
     structured: str | None = "prompt"
+    tasks = frozenset({"generate", "likelihood"})
 
     def __init__(self, directory: Path, *, name: str = "tiny", slots: int = 64):
         self._name = name
@@ -96,8 +115,11 @@ class EmbeddedBackend:
     async def generate(self, request: Request) -> Response:
         """All `n` candidates. Raises BadRequest on parameters it does not know, ContextTooLong on long prompts.
 
-        `response_format` is not enforced: the output parser judges the text.
+        `response_format` is not enforced: the output parser judges the text. A likelihood is that of the answer's own
+        tokens after the chat before it, at temperature 1; after the token that begins a text where there is no chat.
         """
+        if request.task == "likelihood":
+            return await self._measure(request)
         task = self._task(request)
         completions: list[Completion] = await asyncio.wrap_future(self._engine.submit(task))
         usage = Usage(len(task.prompt), sum(len(done.tokens) for done in completions))
@@ -107,6 +129,22 @@ class EmbeddedBackend:
     async def close(self) -> None:
         """Stop the thread. Requests under way fail with ConnectionFailed."""
         await asyncio.to_thread(self._engine.close)
+
+    async def _measure(self, request: Request) -> Response:
+        before, answer = split_answer(request)
+        prompt = self._chat.encode(before) if before else self._chat.begin
+        # A long text takes its time, and the event loop goes on meanwhile.
+        encode = self._chat.encode_answer
+        written = await asyncio.to_thread(encode, answer) if len(answer) > _LONG else encode(answer)
+        skipped = 0 if prompt else 1  # what nothing stands before has no likelihood
+        tokens = tuple(prompt + written)
+        if len(tokens) < 2:
+            raise BadRequest(NOTHING_BEFORE)
+        values = await asyncio.wrap_future(self._engine.measure(tokens, len(prompt) + skipped))
+        found = [
+            TokenLogprob(self._chat.spell(token), value) for token, value in zip(written[skipped:], values, strict=True)
+        ]
+        return told_likelihood(answer, found, Usage(len(tokens), 0), f"embedded/{self._name}")
 
     def _task(self, request: Request) -> Task:
         sampling = request.sampling

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from factory.backends.embedded.llama import Array, Cache, Llama, Prefix
-from factory.backends.embedded.sampling import draw, uniforms
+from factory.backends.embedded.sampling import draw, logprobs_of, uniforms
 from factory.backends.embedded.scratch import Scratch
 from factory.errors import CallFault, ConnectionFailed, ContextTooLong, FactoryError
 
@@ -47,6 +49,15 @@ class Completion:
     logprobs: tuple[float, ...]
     text: str
     finish_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A given text to measure: the log-probabilities of its tokens from `first` on."""
+
+    tokens: tuple[int, ...]
+    first: int
+    future: Future[tuple[float, ...]]
 
 
 @dataclass(slots=True)
@@ -113,6 +124,17 @@ class Batch:
         last = self._tokens[rows, self._counts[rows] - 1]
         places = self._prompts[rows] + self._counts[rows] - 1
         self._advance(0, self._model.decode(self._cache, last, places, self._scratch))
+
+    def measure(self, tokens: Sequence[int], first: int) -> tuple[float, ...]:
+        """Natural log-probabilities, at temperature 1, of the tokens from position `first` ≥ 1 on, given those before.
+
+        The sequence is read alone, whatever runs: its bits hang on its own tokens only.
+        """
+        ids, found = np.array(tokens, np.int64), np.zeros(len(tokens) - first, np.float32)
+        for begin, logits in self._model.expect(ids, first, self._scratch):
+            end = begin + len(logits)
+            found[begin - first : end - first] = logprobs_of(logits, ids[begin:end])
+        return tuple(found.tolist())
 
     def drop_cancelled(self) -> None:
         """Free the slots of jobs that nobody waits for any more."""
@@ -188,6 +210,7 @@ class Engine:
         self.context = model.config.context
         self._batch = Batch(model, read_tokens, slots)
         self._waiting: deque[_Job] = deque()
+        self._readings: deque[_Reading] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._fault: CallFault | FactoryError | None = None
@@ -200,15 +223,35 @@ class Engine:
                 f"leaves no room for an answer: shorten the prompt to {self.context - 1} tokens or fewer"
             )
         job = _Job(task, Future())
+        with self._started():
+            self._waiting.append(job)
+        return job.future
+
+    def measure(self, tokens: tuple[int, ...], first: int) -> Future[tuple[float, ...]]:
+        """Log-probabilities of the tokens from position `first` ≥ 1 on, one a token.
+
+        Raises ContextTooLong, or the fault that ended the engine.
+        """
+        if len(tokens) > self.context:
+            raise ContextTooLong(
+                f"prompt and answer have {len(tokens)} tokens, and the model's context is {self.context} tokens"
+            )
+        reading = _Reading(tokens, first, Future())
+        with self._started():
+            self._readings.append(reading)
+        return reading.future
+
+    @contextmanager
+    def _started(self) -> Iterator[None]:
+        """The lock of what waits; the thread runs, and is told afterwards. Raises the fault that ended the engine."""
         with self._changed:
             if self._fault is not None:
                 raise self._fault
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="embedded-model", daemon=True)
                 self._thread.start()
-            self._waiting.append(job)
+            yield
             self._changed.notify()
-        return job.future
 
     def close(self) -> None:
         """Stop the thread and wait for it; whoever still waits gets ConnectionFailed. May be called again."""
@@ -224,6 +267,7 @@ class Engine:
         try:
             while self._take_in():
                 self._batch.step()
+                self._read_one()
         except Exception as error:
             fault = FactoryError(f"the embedded model failed: {type(error).__name__}: {error}", "report this as a bug")
             fault.__cause__ = error
@@ -236,7 +280,7 @@ class Engine:
         batch = self._batch
         batch.drop_cancelled()
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or len(batch) or self._fault is not None)
+            self._changed.wait_for(lambda: self._waiting or self._readings or len(batch) or self._fault is not None)
             if self._fault is not None:
                 return False
             waiting = list(self._waiting)
@@ -247,11 +291,28 @@ class Engine:
                 self._waiting.popleft()
         return True
 
+    def _read_one(self) -> None:
+        """Measure the text that waits longest: one between two steps, so that neither kind of work stalls the other."""
+        with self._changed:
+            reading = self._readings[0] if self._readings else None
+        if reading is None:
+            return
+        if not reading.future.cancelled():
+            found = self._batch.measure(reading.tokens, reading.first)
+            if reading.future.set_running_or_notify_cancel():
+                reading.future.set_result(found)
+        with self._changed:
+            self._readings.popleft()
+
     def _refuse_all(self) -> None:
         with self._changed:
-            jobs = {id(job): job for job in (*self._batch.jobs(), *self._waiting)}
+            futures: list[Future[Any]] = list(
+                {id(job): job.future for job in (*self._batch.jobs(), *self._waiting)}.values()
+            )
+            futures += [reading.future for reading in self._readings]
             self._waiting.clear()
+            self._readings.clear()
             fault = self._fault
-        for job in jobs.values():
-            if fault is not None and not job.future.done() and job.future.set_running_or_notify_cancel():
-                job.future.set_exception(fault)
+        for future in futures:
+            if fault is not None and not future.done() and future.set_running_or_notify_cancel():
+                future.set_exception(fault)

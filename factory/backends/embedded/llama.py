@@ -16,7 +16,7 @@ arXiv:2302.13971; Su et al. 2021, arXiv:2104.09864; Ainslie et al. 2023, arXiv:2
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ Ints = NDArray[np.int64]
 
 TILE = 8
 BLOCK = 64
+_TOGETHER = 16 * TILE
+"""Positions whose logits are held at once where a whole text's are wanted."""
 _SERIAL_PRODUCT = 1 << 18
 """Products of at most this many multiplications run on the calling thread in OpenBLAS."""
 _COLUMNS = 16
@@ -182,6 +184,17 @@ class Llama:
         """Logits [length, vocab] after every position of one sequence."""
         scratch = Scratch()
         return self._logits(self._read(tokens, scratch)[2], scratch)[: len(tokens)]
+
+    def expect(self, tokens: Ints, first: int, scratch: Scratch) -> Iterator[tuple[int, Array]]:
+        """What the model expects at the positions `first` ≥ 1 … length-1 of one sequence, alone, piece by piece.
+
+        Each piece is the first position it is about and logits [positions, vocab], valid until the next piece.
+        """
+        hidden, last = self._read(tokens[:-1], scratch)[2], len(tokens) - 1
+        for begin in range((first - 1) // TILE * TILE, last, _TOGETHER):
+            logits = self._logits(hidden[begin : begin + _TOGETHER], scratch)
+            low, high = max(begin, first - 1), min(begin + _TOGETHER, last)
+            yield low + 1, logits[low - begin : high - begin]
 
     def _read(self, tokens: Ints, scratch: Scratch) -> tuple[Array, Array, Array]:
         """A prompt's keys and values, as in a cache without slots, and its last states [tiles × TILE, hidden]."""

@@ -41,21 +41,43 @@ def draw(logits: Array, temperature: Array, top_p: Doubles, uniform: Doubles) ->
     `top_p` [rows]: draw among the fewest tokens that hold this share of the probability, and their equals.
     `uniform` [rows]: the random number in [0, 1) that picks the token.
     """
-    rows, vocab = logits.shape
+    rows = len(logits)
     greedy = temperature <= 0
     best = logits.argmax(axis=1)
     shifted = logits - logits[np.arange(rows), best][:, None]
     with np.errstate(over="ignore"):
         shifted /= np.where(greedy, np.float32(1), temperature)[:, None]
-    weights = np.zeros((rows, -(-vocab // _PIECE) * _PIECE), np.float32)
-    np.exp(shifted, out=weights[:, :vocab])
+    weights = _weigh(shifted)
     pieces = weights.reshape(rows, -1, _PIECE)
-    total = np.add.accumulate(np.add.reduce(pieces, axis=2), axis=1, dtype=np.float64)[:, -1]
+    total = _totals(pieces)
     cut = np.flatnonzero((top_p < 1) & ~greedy)
     if len(cut):
         weights[cut] = _nucleus(weights[cut], top_p[cut])
     tokens = np.where(greedy, best, _pick(pieces, uniform))
     return Drawn(tokens, shifted[np.arange(rows), tokens] - np.log(total).astype(np.float32))
+
+
+def logprobs_of(logits: Array, tokens: Ints) -> Array:
+    """Natural log-probabilities [rows] of given tokens [rows], by `logits` [rows, vocab]."""
+    rows = np.arange(len(logits))
+    shifted = logits - logits.max(axis=1)[:, None]
+    total = _totals(_weigh(shifted).reshape(len(rows), -1, _PIECE))
+    found: Array = shifted[rows, tokens] - np.log(total).astype(np.float32)
+    return found
+
+
+def _weigh(shifted: Array) -> Array:
+    """exp of shifted logits [rows, vocab], with zeros up to a whole number of pieces."""
+    rows, vocab = shifted.shape
+    weights = np.zeros((rows, -(-vocab // _PIECE) * _PIECE), np.float32)
+    np.exp(shifted, out=weights[:, :vocab])
+    return weights
+
+
+def _totals(pieces: Array) -> Doubles:
+    """Sums [rows] of weights [rows, pieces, _PIECE]."""
+    found: Doubles = np.add.accumulate(np.add.reduce(pieces, axis=2), axis=1, dtype=np.float64)[:, -1]
+    return found
 
 
 def _nucleus(weights: Array, top_p: Doubles) -> Array:

@@ -7,15 +7,18 @@ in a million in float32, and many more in coarser numbers. `engine.batch_size: 1
 
 from __future__ import annotations
 
-import asyncio
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from factory.backends.measuring import NOTHING_BEFORE, split_answer, told_likelihood
 from factory.backends.thoughts import split_thought
+from factory.backends.transformers.connection import Connection
 from factory.backends.transformers.options import EngineOptions, check_packages, local_directory, read_options
-from factory.errors import BadRequest, ConnectionFailed, ContextTooLong, UsageError, nearest
+from factory.backends.transformers.passes import Measurement
+from factory.errors import BadRequest, ContextTooLong, UsageError, nearest
 from factory.seeds import derive
 from factory.types import Choice, Request, Response, Sampling, TokenLogprob, Usage
 
@@ -23,9 +26,10 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from factory.backends.transformers.chat import Chat
-    from factory.backends.transformers.engine import Engine
+    from factory.backends.transformers.engine import Work
+    from factory.backends.transformers.likelihood import Reading
     from factory.backends.transformers.loading import LoadedModel
-    from factory.backends.transformers.sequences import Completion, Finish, Task
+    from factory.backends.transformers.sequences import Completion, Task
     from factory.recipe.models import ModelConfig
 
 _EXTRA = (
@@ -53,14 +57,14 @@ class TransformersBackend:
     structured = "prompt"
     local = True
     unbounded = True
+    tasks = frozenset({"generate", "likelihood"})
 
     def __init__(self, model: str, options: EngineOptions | None = None):
         self._model, self._options = model, options or EngineOptions()
-        self._key = f"{model} {self._options}"
-        self._engine: Engine[LoadedModel] | None = None
-        self._asked: set[Future[Response]] = set()
+        self._connection: Connection[LoadedModel] = Connection(
+            f"{model} {self._options}", f"transformers/{model}", self._load
+        )
         self._notes: tuple[str, ...] = ()
-        self._closed = False
 
     async def generate(self, request: Request) -> Response:
         """All `n` candidates.
@@ -68,59 +72,33 @@ class TransformersBackend:
         Raises BadRequest on parameters out of range or unknown, ContextTooLong with token counts, Permanent when one
         sequence alone does not fit into memory; a FactoryError when the model cannot be loaded. `response_format` is
         not enforced: the output parser judges the text. Log-probabilities are the model's own, before temperature,
-        penalties and cuts.
+        penalties and cuts; a likelihood is that of the answer's own tokens after the chat before it.
         """
         if complaint := complain(request):
             raise BadRequest(complaint)
-        if self._engine is None and not self._closed:
-            await asyncio.to_thread(_import_engine)  # seconds, in which the event loop goes on
-        if self._closed:
-            raise ConnectionFailed("the model was closed")
-        if self._engine is None:
-            self._engine = self._open()
-        asked = self._engine.submit(lambda loaded: self._prepare(request, loaded))
-        self._asked.add(asked)
-        try:
-            return await asyncio.wrap_future(asked)
-        except asyncio.CancelledError:
-            if self._cut_off():
-                raise ConnectionFailed("the model was closed") from None
-            raise
-        finally:
-            self._asked.discard(asked)
+        measured = request.task == "likelihood"
+        return await self._connection.ask(partial(self._measure if measured else self._prepare, request))
 
     async def close(self) -> None:
         """End what is under way, with ConnectionFailed; the thread stops unless another role uses the same model."""
-        self._closed, engine = True, self._engine
-        self._notes, self._engine = self.notes(), None
-        for asked in list(self._asked):
-            asked.cancel()
-        if engine is not None:
-            await asyncio.to_thread(_import_engine()[0].release, self._key, engine)
-
-    def _cut_off(self) -> bool:
-        """Whether a cancellation came from `close`, and not from whoever waits."""
-        task = asyncio.current_task()
-        return self._closed and task is not None and not task.cancelling()
+        self._notes = self.notes()
+        await self._connection.close()
 
     def notes(self) -> tuple[str, ...]:
         """What this model made the engine do otherwise than asked."""
-        if self._engine is not None and self._engine.model is not None and not self._engine.model.batched:
+        if (loaded := self._connection.model) is not None and not loaded.batched:
             return (f"transformers/{self._model} does not bear batches: its candidates ran one by one",)
         return self._notes
 
-    def _open(self) -> Engine[LoadedModel]:
-        engine, loading = _import_engine()
+    def _load(self, stopped: Callable[[], bool]) -> LoadedModel:
+        from factory.backends.transformers import loading  # torch: seconds, on the engine's thread
 
-        def load(stopped: Callable[[], bool]) -> LoadedModel:
-            loaded: LoadedModel = loading.load_model(self._model, self._options, stopped)
-            return loaded
+        loaded: LoadedModel = loading.load_model(self._model, self._options, stopped)
+        return loaded
 
-        name = f"transformers/{self._model}"
-        opened: Engine[LoadedModel] = engine.share(self._key, lambda: engine.Engine(load, name))
-        return opened
+    def _prepare(self, request: Request, loaded: LoadedModel, future: Future[Response]) -> Work:
+        from factory.backends.transformers.sequences import Job
 
-    def _prepare(self, request: Request, loaded: LoadedModel) -> tuple[Task, Finish]:
         task = make_task(request, loaded, self._model)
 
         def finish(completions: Sequence[Completion], gpu_seconds: float | None) -> Response:
@@ -133,14 +111,18 @@ class TransformersBackend:
             )
             return Response(tuple(choice for choice, _ in read), usage, f"transformers/{self._model}")
 
-        return task, finish
+        return Job(task, finish, future)
 
+    def _measure(self, request: Request, loaded: LoadedModel, future: Future[Response]) -> Work:
+        reading, text = make_reading(request, loaded, self._model)
 
-def _import_engine() -> tuple[Any, Any]:
-    """The modules that need torch."""
-    from factory.backends.transformers import engine, loading
+        def finish(logprobs: Sequence[float], gpu_seconds: float | None) -> Response:
+            spelt = [loaded.chat.spell(token) for token in reading.tokens[reading.first :]]
+            found = [TokenLogprob(*pair) for pair in zip(spelt, logprobs, strict=True)]
+            usage = Usage(len(reading.tokens), 0, gpu_seconds=gpu_seconds)
+            return told_likelihood(text, found, usage, f"transformers/{self._model}")
 
-    return engine, loading
+        return Measurement(reading, len(reading.tokens), finish, future)
 
 
 def complain(request: Request) -> str:
@@ -180,10 +162,7 @@ def make_task(request: Request, loaded: LoadedModel, model: str) -> Task:
     from factory.backends.transformers.sequences import Task
 
     sampling = request.sampling
-    extra = dict(sampling.extra)
-    variables = dict(extra.pop("chat_template_kwargs", None) or {})
-    if (effort := extra.pop("reasoning_effort", None)) is not None:
-        variables["reasoning_effort"] = effort
+    extra, variables = split_extra(sampling)
     asked = {**loaded.defaults, **{name: value for name, value in extra.items() if value is not None}}
     for name in ("temperature", "top_p"):
         if (value := getattr(sampling, name)) is not None:
@@ -198,11 +177,7 @@ def make_task(request: Request, loaded: LoadedModel, model: str) -> Task:
         )
     if not prompt:
         raise BadRequest("the chat template makes no token of these messages")
-    if max(prompt) >= loaded.vocab:
-        raise UsageError(
-            f"the tokenizer of {model} gives token {max(prompt)}, and the model knows {loaded.vocab}",
-            "they do not belong together: take both from one checkpoint",
-        )
+    check_tokens(prompt, loaded, model)
     special = {stop: loaded.chat.special(stop) for stop in sampling.stop}
     return Task(
         prompt=tuple(prompt),
@@ -213,6 +188,47 @@ def make_task(request: Request, loaded: LoadedModel, model: str) -> Task:
         stop=tuple(stop for stop, token in special.items() if token is None),
         logprobs=request.logprobs,
     )
+
+
+def make_reading(request: Request, loaded: LoadedModel, model: str) -> tuple[Reading, str]:
+    """A likelihood request as tokens, and the answer's text.
+
+    An answer alone follows the token that begins every text; where there is none, its first token is left out. Raises
+    BadRequest where there is nothing to measure, ContextTooLong with the counts.
+    """
+    from factory.backends.transformers.likelihood import Reading
+
+    before, answer = split_answer(request)
+    prompt = loaded.chat.encode(before, split_extra(request.sampling)[1]) if before else loaded.chat.begin
+    written = loaded.chat.encode_answer(answer)
+    first = max(1, len(prompt))
+    tokens = (*prompt, *written)
+    if len(tokens) <= first:
+        raise BadRequest(NOTHING_BEFORE)
+    if len(tokens) > loaded.context:
+        raise ContextTooLong(
+            f"prompt and answer have {len(tokens)} tokens, and the context of {model} is {loaded.context} tokens"
+        )
+    check_tokens(tokens, loaded, model)
+    return Reading(tokens, first), answer
+
+
+def split_extra(sampling: Sampling) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Further sampling parameters, and the variables for the chat template among them."""
+    extra = dict(sampling.extra)
+    variables = dict(extra.pop("chat_template_kwargs", None) or {})
+    if (effort := extra.pop("reasoning_effort", None)) is not None:
+        variables["reasoning_effort"] = effort
+    return extra, variables
+
+
+def check_tokens(tokens: Sequence[int], loaded: LoadedModel, model: str) -> None:
+    """Raise UsageError for tokens that the model does not know."""
+    if max(tokens) >= loaded.vocab:
+        raise UsageError(
+            f"the tokenizer of {model} gives token {max(tokens)}, and the model knows {loaded.vocab}",
+            "they do not belong together: take both from one checkpoint",
+        )
 
 
 def read_choice(completion: Completion, chat: Chat) -> tuple[Choice, int]:

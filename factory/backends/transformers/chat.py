@@ -36,17 +36,34 @@ class Chat:
 
         `extra`: more variables of the template, before those of the recipe.
         """
+        return self._encode(messages, extra, begins=True)
+
+    def encode_whole(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids of a whole chat, its answer included. Raises BadRequest where the template refuses."""
+        return self._encode(messages, {}, begins=False)
+
+    def _encode(self, messages: Sequence[Message], extra: Mapping[str, Any], *, begins: bool) -> list[int]:
         from jinja2 import TemplateError
 
         try:
-            text = self._render(messages, extra)
+            text = self._render(messages, extra, begins=begins)
         except TemplateError as error:
             raise BadRequest(f"the chat template refuses these messages: {str(error)[:500]}") from error
         except (TypeError, ValueError, KeyError) as error:
             told = f"{type(error).__name__}: {str(error)[:500]}"
             raise BadRequest(f"the chat template cannot take these messages: {told}") from error
-        ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return [int(token) for token in ids]
+
+    def encode_answer(self, text: str) -> list[int]:
+        """Token ids of an answer's own text, as they follow those of `encode`."""
+        return [int(token) for token in self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]]
+
+    @property
+    def begin(self) -> list[int]:
+        """The token that begins every text; none where the tokenizer has none."""
+        token = self._tokenizer.bos_token_id
+        return [] if token is None else [int(token)]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of token ids, without special tokens, as it is."""
@@ -76,13 +93,13 @@ class Chat:
             )
         )
 
-    def _render(self, messages: Sequence[Message], extra: Mapping[str, Any]) -> str:
+    def _render(self, messages: Sequence[Message], extra: Mapping[str, Any], *, begins: bool = True) -> str:
         plain = [{"role": message.role, "content": message.content} for message in messages]
         return str(
             self._tokenizer.apply_chat_template(
                 plain,
                 chat_template=self._template,
-                add_generation_prompt=True,
+                add_generation_prompt=begins,
                 tokenize=False,
                 **{**extra, **self._settings},
             )

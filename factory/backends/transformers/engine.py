@@ -10,13 +10,23 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from factory.backends.transformers import gate
-from factory.backends.transformers.sequences import Finish, Job, Task
 from factory.errors import CallFault, ConnectionFailed, FactoryError
 from factory.types import Response
 
 
-class Runner(Protocol):
-    """What writes candidates: a batch, or one at a time."""
+class Work(Protocol):
+    """What is under way: texts to write, or a text to measure. It answers the future that it was made with."""
+
+    @property
+    def wanted(self) -> bool: ...
+    def fail(self, fault: BaseException) -> None: ...
+
+
+Job = TypeVar("Job", bound=Work)
+
+
+class Runner(Protocol[Job]):
+    """What does the work: it writes candidates in a batch, or one at a time, or measures texts."""
 
     def __len__(self) -> int: ...
     def jobs(self) -> Sequence[Job]: ...
@@ -30,7 +40,7 @@ class Ready(Protocol):
     """A loaded model: at least its runner."""
 
     @property
-    def runner(self) -> Runner: ...
+    def runner(self) -> Runner[Any]: ...
 
 
 Model = TypeVar("Model", bound=Ready)
@@ -40,7 +50,7 @@ Model = TypeVar("Model", bound=Ready)
 class _Asked(Generic[Model]):
     """A request that the thread has not looked at."""
 
-    prepare: Callable[[Model], tuple[Task, Finish]]
+    prepare: Callable[[Model, Future[Response]], Work]
     future: Future[Response]
 
 
@@ -61,8 +71,8 @@ class Engine(Generic[Model]):
         self._loading = True
         self.model: Model | None = None
 
-    def submit(self, prepare: Callable[[Model], tuple[Task, Finish]]) -> Future[Response]:
-        """Ask for a task, which `prepare` makes on the engine's thread. Cancel the future to let it go.
+    def submit(self, prepare: Callable[[Model, Future[Response]], Work]) -> Future[Response]:
+        """Ask for the work that `prepare` makes on the engine's thread. Cancel the future to let it go.
 
         The future raises what `prepare` raises, and ConnectionFailed when the engine is closed.
         """
@@ -148,8 +158,7 @@ class Engine(Generic[Model]):
             if asked.future.cancelled():
                 continue
             try:
-                task, finish = asked.prepare(model)
-                runner.add(Job(task, finish, asked.future))
+                runner.add(asked.prepare(model, asked.future))
             except (CallFault, FactoryError) as fault:
                 _tell(asked.future, fault)
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +16,11 @@ from factory.backends.gpu_time import ShareMeter
 from factory.backends.transformers.batch import Batch, Limits
 from factory.backends.transformers.chat import Chat
 from factory.backends.transformers.engine import Runner
+from factory.backends.transformers.likelihood import Likelihoods
 from factory.backends.transformers.memory import bytes_of_place
 from factory.backends.transformers.network import Network, batches_well
-from factory.backends.transformers.options import EngineOptions, library, local_directory
+from factory.backends.transformers.options import EmbeddingOptions, EngineOptions, library, local_directory
+from factory.backends.transformers.passes import Desk, Passes, PassLimits
 from factory.backends.transformers.problems import explain
 from factory.backends.transformers.solo import Solo
 from factory.errors import UsageError
@@ -40,7 +42,7 @@ class LoadedModel:
     `batched` False: it writes one candidate at a time.
     """
 
-    runner: Runner
+    runner: Runner[Any]
     chat: Chat
     context: int
     vocab: int
@@ -49,35 +51,61 @@ class LoadedModel:
     batched: bool
 
 
-def load_model(name: str, options: EngineOptions, stopped: Callable[[], bool]) -> LoadedModel:
-    """Load `name`. Raises a FactoryError that says what is wrong and what to do."""
-    directory = local_directory(name)
-    source = str(directory) if directory is not None else name
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a model comes from (a directory, or a name on the hub), its device, and what every loading is told."""
+
+    source: str
+    device: str
+    common: Mapping[str, Any]
+
+
+@contextmanager
+def find_place(
+    name: str,
+    options: EngineOptions | EmbeddingOptions,
+    *,
+    kind: str = "causal language model",
+    files: Collection[str] = ("config.json", "adapter_config.json"),
+) -> Iterator[Place]:
+    """The place of a model that is loaded within. What fails is raised as a FactoryError that says what to do."""
+    directory = local_directory(name, files)
     device = ""
     try:
         _check_version()
-        device = _device(options)
+        device = _device(options.device)
         common: dict[str, Any] = {"trust_remote_code": options.trust_remote_code}
         if options.revision is not None:
             common["revision"] = options.revision
         if directory is None and not _hub_answers():
             common["local_files_only"] = True
-        with _quiet():
-            chat, model = _fetch(source, options, device, common)
+        yield Place(str(directory) if directory is not None else name, device, common)
+    except Exception as error:
+        raise explain(error, name, device=device, lora=getattr(options, "lora", None), kind=kind) from error
+
+
+def load_model(name: str, options: EngineOptions, stopped: Callable[[], bool]) -> LoadedModel:
+    """Load `name`. Raises a FactoryError that says what is wrong and what to do."""
+    with find_place(name, options) as place:
+        with quiet():
+            chat, model = _fetch(place, options)
         with torch.inference_mode():
             return _assemble(name, options, Network(model), chat, stopped)
-    except Exception as error:
-        raise explain(error, name, device=device, lora=options.lora) from error
 
 
-def _fetch(source: str, options: EngineOptions, device: str, common: dict[str, Any]) -> tuple[Chat, Any]:
+def _fetch(place: Place, options: EngineOptions) -> tuple[Chat, Any]:
     transformers = library()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(source, **common)
-    chat = Chat(tokenizer, source, options.chat_template, options.chat_template_kwargs)
-    dtype = options.dtype
-    if dtype == "auto" and device == "cpu" and options.quantization is None:
-        dtype = "float32"  # half precision is slow on most processors
-    settings: dict[str, Any] = {"dtype": dtype if dtype == "auto" else getattr(torch, dtype)}
+    tokenizer = transformers.AutoTokenizer.from_pretrained(place.source, **place.common)
+    chat = Chat(tokenizer, place.source, options.chat_template, options.chat_template_kwargs)
+    return chat, fetch_weights(transformers.AutoModelForCausalLM, place, options, "causal language model")
+
+
+def fetch_weights(auto: Any, place: Place, options: EngineOptions, kind: str) -> Any:
+    """A model, in evaluation mode on its device. `auto`: the library's class for a `kind` of model.
+
+    Raises UsageError where the checkpoint has not all of its weights.
+    """
+    settings: dict[str, Any] = {"dtype": choose_dtype(options.dtype, place.device, options.quantization)}
     for key in ("attn_implementation", "max_memory", "offload_folder"):
         if (value := getattr(options, key)) is not None:
             settings[key] = value
@@ -86,20 +114,25 @@ def _fetch(source: str, options: EngineOptions, device: str, common: dict[str, A
     if options.device_map is not None:
         settings["device_map"] = options.device_map
     elif options.quantization is not None:
-        settings["device_map"] = {"": device}
-    model, found = transformers.AutoModelForCausalLM.from_pretrained(
-        source, **common, **settings, output_loading_info=True
-    )
+        settings["device_map"] = {"": place.device}
+    model, found = auto.from_pretrained(place.source, **place.common, **settings, output_loading_info=True)
     if missing := sorted(found["missing_keys"]):
         raise UsageError(
-            f"{source} holds no weights for {', '.join(missing[:3])}{', …' if missing[3:] else ''}",
-            "they would be random: choose a checkpoint of a causal language model, whole",
+            f"{place.source} holds no weights for {', '.join(missing[:3])}{', …' if missing[3:] else ''}",
+            f"they would be random: choose a checkpoint of a {kind}, whole",
         )
     if options.lora is not None:
         model = _adapt(model, options)
     if "device_map" not in settings:
-        model = model.to(device)
-    return chat, model.eval()
+        model = model.to(place.device)
+    return model.eval()
+
+
+def choose_dtype(wanted: str, device: str, quantization: object = None) -> Any:
+    """The library's `dtype`: the checkpoint's own for "auto", but for float32 on processors."""
+    if wanted == "auto" and device == "cpu" and quantization is None:
+        wanted = "float32"  # half precision is slow on most processors
+    return wanted if wanted == "auto" else getattr(torch, wanted)
 
 
 def _assemble(
@@ -107,10 +140,9 @@ def _assemble(
 ) -> LoadedModel:
     model = network.model
     context = _context(model.config.get_text_config(decoder=True), options, name)
-    accelerators = {p.device for p in model.parameters() if p.device.type not in ("cpu", "meta")}
-    meter = ShareMeter(len(accelerators)) if accelerators else None
+    meter = meter_for(model)
     batched = batches_well(network)
-    runner: Runner
+    runner: Runner[Any]
     if batched:
         _, cache = network.read([[1, 2]])
         runner = Batch(network, chat.decode, _limits(options, network, bytes_of_place(cache), context), meter, name)
@@ -120,7 +152,9 @@ def _assemble(
     defaults = {key: advised[key] for key in _DEFAULTS if advised.get(key) is not None}
     if not batched:
         runner = Solo(network, chat.decode, meter, name, stopped)
-    return LoadedModel(runner, chat, context, network.vocab, ends, defaults, batched)
+    limits = PassLimits(options.batch_size if batched else 1, pass_tokens(options, network.device))
+    reader = Passes(Likelihoods(network, name, batched=batched), limits, meter, str(network.device))
+    return LoadedModel(Desk(runner, reader), chat, context, network.vocab, ends, defaults, batched)
 
 
 def _check_version() -> None:
@@ -132,23 +166,23 @@ def _check_version() -> None:
         )
 
 
-def _device(options: EngineOptions) -> str:
+def _device(wanted: str | None) -> str:
     """The device a model goes to. Raises UsageError for one that is not there."""
-    if options.device is None:
+    if wanted is None:
         if torch.cuda.is_available():
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        device = torch.device(options.device)
+        device = torch.device(wanted)
         torch.zeros(1, device=device)
     except Exception as error:  # torch raises RuntimeError, AssertionError, NotImplementedError and its own
         told = str(error).strip().partition("\n")[0][:300]
         there = ["cpu", *(["mps"] if torch.backends.mps.is_available() else [])]
         there += [f"cuda:{number}" for number in range(torch.cuda.device_count())]
         raise UsageError(
-            f"`engine.device` is {options.device!r}, which torch cannot use: {told}", f"there is {', '.join(there)}"
+            f"`engine.device` is {wanted!r}, which torch cannot use: {told}", f"there is {', '.join(there)}"
         ) from error
-    return options.device
+    return wanted
 
 
 def _quantization(wanted: str | Mapping[str, Any]) -> Any:
@@ -192,6 +226,18 @@ def _limits(options: EngineOptions, network: Network, place_bytes: int, context:
     return Limits(options.batch_size, max(places, 1), max(min(_PREFILL[kind], places), 1))
 
 
+def meter_for(model: Any) -> ShareMeter | None:
+    """A meter of the accelerators that a model lies on; None where it lies on none."""
+    accelerators = {p.device for p in model.parameters() if p.device.type not in ("cpu", "meta")}
+    return ShareMeter(len(accelerators)) if accelerators else None
+
+
+def pass_tokens(options: EngineOptions | EmbeddingOptions, device: torch.device) -> int:
+    """Tokens that are read in one pass, padding counted."""
+    tokens = _PREFILL["cpu" if device.type == "cpu" else "cuda"]
+    return tokens if options.max_batch_tokens is None else min(tokens, options.max_batch_tokens)
+
+
 def _free_bytes(device: torch.device) -> int | None:
     """Memory that nobody uses, on the device of the model's first layer; None where that cannot be told."""
     if device.type == "cuda":
@@ -228,7 +274,7 @@ def _hub_answers() -> bool:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bar for the reading of weights: it would run through ours."""
     logging = library("transformers.utils.logging")
     shown = logging.is_progress_bar_enabled()

@@ -13,7 +13,7 @@ from factory.backends.transformers.memory import KeyValues
 from factory.backends.transformers.options import library
 from factory.backends.transformers.problems import is_out_of_memory
 
-_TOLERANCE = 0.05
+TOLERANCE = 0.05
 """By how much of their range the logits of a padded row may differ: coarse numbers differ by less, faults by more."""
 
 
@@ -44,6 +44,28 @@ class Network:
         memory.end_step()
         return logits
 
+    def begin(self, texts: Sequence[Sequence[int]]) -> TextReader:
+        """A reading of whole texts, part by part."""
+        return TextReader(self, texts)
+
+    def whole(self, text: Sequence[int]) -> Tensor:
+        """Float32 logits [1, positions, vocab] of one text, without a cache: any model can do that."""
+        logits: Tensor = self.model(input_ids=torch.tensor([list(text)], device=self.device)).logits
+        return logits.float()
+
+    def feed(self, tokens: Tensor, mask: Tensor, positions: Tensor, cache: Any, *, keep: bool) -> Tensor:
+        """One part of several texts, after their cache: float32 logits [texts, positions, vocab].
+
+        Without `keep` those of the last position alone.
+        """
+        where = {"position_ids": positions} if self._takes_positions else {}
+        last = {} if keep else self._last_only
+        output = self.model(
+            input_ids=tokens, attention_mask=mask, past_key_values=cache, use_cache=True, **where, **last
+        )
+        logits: Tensor = output.logits if keep else output.logits[:, -1:]
+        return logits.float()
+
     def _forward(self, tokens: Tensor, mask: Tensor, positions: Tensor, cache: Any) -> Tensor:
         where = {"position_ids": positions} if self._takes_positions else {}
         output = self.model(
@@ -52,6 +74,32 @@ class Network:
         logits: Tensor = output.logits[:, -1].float()
         # MPS has no 64-bit numbers, which the drawing needs.
         return logits.cpu() if logits.device.type == "mps" else logits
+
+
+class TextReader:
+    """Whole texts, padded on the right, read from the left in parts: none sees what follows it."""
+
+    def __init__(self, network: Network, texts: Sequence[Sequence[int]]):
+        width = max(map(len, texts))
+        self._network = network
+        self._tokens = torch.tensor([[*text, *[0] * (width - len(text))] for text in texts], device=network.device)
+        self._mask = torch.tensor(
+            [[1] * len(text) + [0] * (width - len(text)) for text in texts], device=network.device
+        )
+        self._cache = library("transformers.cache_utils").DynamicCache()
+
+    def skip(self, start: int, end: int) -> None:
+        """Read positions whose logits nobody wants."""
+        self._feed(start, end, keep=False)
+
+    def logits(self, start: int, end: int) -> Tensor:
+        """Read positions, and return what is expected after each [texts, end - start, vocab]."""
+        return self._feed(start, end, keep=True)
+
+    def _feed(self, start: int, end: int, *, keep: bool) -> Tensor:
+        tokens = self._tokens[:, start:end]
+        positions = torch.arange(start, end, device=tokens.device)[None].expand(len(tokens), -1)
+        return self._network.feed(tokens, self._mask[:, :end], positions, self._cache, keep=keep)
 
 
 def batches_well(network: Network) -> bool:
@@ -78,4 +126,4 @@ def batches_well(network: Network) -> bool:
             raise
         return False
     spread = float(alone.max() - alone.min())
-    return bool(((together - alone).abs().max() <= _TOLERANCE * spread).item())
+    return bool(((together - alone).abs().max() <= TOLERANCE * spread).item())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from factory.errors import MissingExtra, UsageError, nearest
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 QUANTIZATIONS = ("4bit", "8bit")
+EMBEDDING_FILES = ("modules.json", "config.json", "config_sentence_transformers.json")
+"""One of these lies in the directory of an embedding model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,36 @@ class EngineOptions:
     batch_size: int = 64
     max_batch_tokens: int | None = None
     lora: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingOptions:
+    """What `engine:` may hold of a sentence-transformers model.
+
+    `prompt`: words put before every text; `prompt_name`: those that the checkpoint knows by this name. `truncate_dim`:
+    so many numbers of each embedding are kept. `max_model_len`: tokens of a text; None: the checkpoint's.
+    """
+
+    device: str | None = None
+    dtype: str = "auto"
+    attn_implementation: str | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+    max_model_len: int | None = None
+    batch_size: int = 64
+    max_batch_tokens: int | None = None
+    prompt: str | None = None
+    prompt_name: str | None = None
+    truncate_dim: int | None = None
+
+
+def read_embedding_options(engine: Mapping[str, Any], model: str) -> EmbeddingOptions:
+    """The options of `engine:` of a sentence-transformers model. Raises UsageError."""
+    known = [option.name for option in fields(EmbeddingOptions)]
+    options = EmbeddingOptions(**read_keys(engine, model, "sentence-transformers", known))
+    if options.prompt and options.prompt_name:
+        raise UsageError(f"{model}: `engine.prompt` and `engine.prompt_name` are both given", "keep one of the two")
+    return options
 
 
 def _is_text(value: Any) -> bool:
@@ -74,15 +106,17 @@ _SHAPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "batch_size": _COUNT,
     "max_batch_tokens": _COUNT,
     "lora": _TEXT,
+    "prompt": _TEXT,
+    "prompt_name": _TEXT,
+    "truncate_dim": _COUNT,
 }
 
 
-def read_options(engine: Mapping[str, Any], model: str) -> EngineOptions:
-    """The options of `engine:`. Raises UsageError that names the key, what it must be, and the nearest known one."""
-    known = [option.name for option in fields(EngineOptions)]
+def read_keys(engine: Mapping[str, Any], model: str, backend: str, known: Collection[str]) -> dict[str, Any]:
+    """The keys of `engine:` that have a value. Raises UsageError that names the key and what it must be."""
     for name, value in engine.items():
-        if name not in _SHAPES:
-            raise UsageError(f"{model}: `engine.{name}` is no option of the transformers backend", nearest(name, known))
+        if name not in known:
+            raise UsageError(f"{model}: `engine.{name}` is no option of the {backend} backend", nearest(name, known))
         wanted, fits = _SHAPES[name]
         if value is not None and not fits(value):
             hint = nearest(value, DTYPES) if name == "dtype" and isinstance(value, str) else ""
@@ -90,7 +124,12 @@ def read_options(engine: Mapping[str, Any], model: str) -> EngineOptions:
     given = {name: value for name, value in engine.items() if value is not None}
     if given.get("device") == "auto":
         del given["device"]
-    options = EngineOptions(**given)
+    return given
+
+
+def read_options(engine: Mapping[str, Any], model: str, backend: str = "transformers") -> EngineOptions:
+    """The options of `engine:`. Raises UsageError that names the key, what it must be, and the nearest known one."""
+    options = EngineOptions(**read_keys(engine, model, backend, [option.name for option in fields(EngineOptions)]))
     if options.device and options.device_map:
         raise UsageError(f"{model}: `engine.device` and `engine.device_map` are both given", "keep one of the two")
     if options.chat_template and "{" not in options.chat_template:
@@ -101,17 +140,17 @@ def read_options(engine: Mapping[str, Any], model: str) -> EngineOptions:
     return options
 
 
-def check_packages(options: EngineOptions) -> None:
+def check_packages(options: EngineOptions, backend: str = "transformers") -> None:
     """Raise MissingExtra, or a UsageError with the pip line, for packages that the options need and that are absent."""
-    if not _installed("torch") or not _installed("transformers"):
-        raise MissingExtra("the transformers backend", "transformers")
+    if not installed("torch") or not installed("transformers"):
+        raise MissingExtra(f"the {backend} backend", "transformers")
     needs = {
         "accelerate": ("device_map", options.device_map or options.max_memory or options.offload_folder),
         "bitsandbytes": ("quantization", options.quantization),
         "peft": ("lora", options.lora),
     }
     for package, (key, wanted) in needs.items():
-        if wanted and not _installed(package):
+        if wanted and not installed(package):
             raise UsageError(
                 f"`engine.{key}` needs the package {package}, which is not installed", f"pip install {package}"
             )
@@ -122,7 +161,7 @@ def library(name: str = "transformers") -> Any:
     return importlib.import_module(name)
 
 
-def _installed(package: str) -> bool:
+def installed(package: str) -> bool:
     """Whether a package is there, without importing it. A folder without code does not count."""
     try:
         found = importlib.util.find_spec(package)
@@ -131,11 +170,11 @@ def _installed(package: str) -> bool:
     return found is not None and found.origin is not None
 
 
-def local_directory(model: str) -> Path | None:
+def local_directory(model: str, files: Collection[str] = ("config.json", "adapter_config.json")) -> Path | None:
     """The directory that a model's name means, None for a name on the hub. Raises UsageError when it is not whole.
 
     A path is absolute, or starts with `./`, `../` or `~/`, from the current directory; a plain `a/b` that is a
-    directory here counts as one too, as it does for the library.
+    directory here counts as one too, as it does for the library. `files`: one of these must be in it.
     """
     path = Path(model).expanduser()
     is_path = path.is_absolute() or model.startswith(("./", "../", "~"))
@@ -146,6 +185,6 @@ def local_directory(model: str) -> Path | None:
             f"there is no directory {path}",
             "a local model is written transformers//absolute/path, or `model: ./path` from the current directory",
         )
-    if not (path / "config.json").is_file() and not (path / "adapter_config.json").is_file():
+    if not any((path / file).is_file() for file in files):
         raise UsageError(f"{path} holds no config.json", "point at a checkpoint that `save_pretrained` wrote")
     return path

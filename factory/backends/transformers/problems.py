@@ -36,7 +36,14 @@ def not_finite(model: str) -> Permanent:
     )
 
 
-def explain(error: BaseException, model: str, *, device: str = "", lora: str | None = None) -> FactoryError:
+def explain(
+    error: BaseException,
+    model: str,
+    *,
+    device: str = "",
+    lora: str | None = None,
+    kind: str = "causal language model",
+) -> FactoryError:
     """The error that a failed loading of a model means. A FactoryError stays as it is."""
     if isinstance(error, FactoryError):
         return error
@@ -55,7 +62,8 @@ def explain(error: BaseException, model: str, *, device: str = "", lora: str | N
             "read that code; if you trust it, set `engine: {trust_remote_code: true}`, with a `revision` that pins it",
         )
     if "Unrecognized configuration class" in words or "for this kind of AutoModel" in words:
-        return UsageError(f"{model} is no causal language model: {told}", "choose a model that writes text")
+        hint = "choose a model that writes text" if kind.startswith("causal") else f"choose a {kind}"
+        return UsageError(f"{model} is no {kind}: {told}", hint)
     if re.search(r"does not recognize this architecture|Unrecognized model|model type `.*` but", words):
         return UsageError(f"this version of transformers does not know {model}: {told}", "pip install -U transformers")
     if isinstance(error, ImportError):

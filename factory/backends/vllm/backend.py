@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from factory.backends.measuring import NOTHING_BEFORE, split_answer, told_likelihood
 from factory.backends.thoughts import split_thought
 from factory.backends.token_logprobs import FLOOR, keep, skip
 from factory.backends.vllm.engine import Engine, borrow, give_back
-from factory.backends.vllm.options import build_params, find_model, finite, read_options, template_words
+from factory.backends.vllm.options import (
+    build_params,
+    build_reading_params,
+    find_model,
+    finite,
+    read_options,
+    template_words,
+)
 from factory.errors import BadRequest, ConnectionLost, ContextTooLong, MissingExtra, ServerFault
-from factory.types import Choice, Request, Response, TokenLogprob, Usage, canonical_json
+from factory.types import Choice, Message, Request, Response, TokenLogprob, Usage, canonical_json
 
 if TYPE_CHECKING:
     from factory.recipe.models import ModelConfig
@@ -37,6 +46,7 @@ class VllmBackend:
     structured: str | None = "json_schema"
     local = True
     unbounded = True
+    tasks = frozenset({"generate", "likelihood"})
 
     def __init__(self, model: ModelConfig):
         self._name = model.name
@@ -46,14 +56,19 @@ class VllmBackend:
         self._engine: Engine | None = None
 
     async def generate(self, request: Request) -> Response:
-        """All `n` candidates in one request. Raises a CallFault, UsageError before the first answer, Incomplete."""
+        """All `n` candidates in one request. Raises a CallFault, UsageError before the first answer, Incomplete.
+
+        A likelihood is that of the answer's own tokens after the chat before it, at temperature 1.
+        """
         if self._engine is None:
             self._engine = borrow(self._key, self._model, self._options)
         engine = self._engine
         await engine.ready()
         assert engine.params_module is not None
+        if request.task == "likelihood":
+            return await self._measure(engine, request)
         params = build_params(request, engine.defaults, engine.params_module)
-        prompt = self._encode(engine, request)
+        prompt = self._encode(engine, request.messages, request)
         if len(prompt) >= engine.max_model_len:
             raise ContextTooLong(
                 f"the prompt has {len(prompt)} tokens, and the model takes {engine.max_model_len} with its answer"
@@ -67,9 +82,31 @@ class VllmBackend:
         if engine is not None:
             await give_back(self._key, engine)
 
-    def _encode(self, engine: Engine, request: Request) -> list[int]:
+    async def _measure(self, engine: Engine, request: Request) -> Response:
+        """The engine reads the answer as part of its prompt, and is made to tell what it expected there."""
+        before, answer = split_answer(request)
+        begin = getattr(engine.tokenizer, "bos_token_id", None)
+        prompt = self._encode(engine, before, request) if before else [] if begin is None else [begin]
+        # A long text takes its time, and the event loop goes on meanwhile.
+        written = await asyncio.to_thread(engine.tokenizer.encode, answer, add_special_tokens=False)
+        assert engine.params_module is not None
+        first, tokens = max(1, len(prompt)), [*prompt, *written]
+        if len(tokens) <= first:
+            raise BadRequest(NOTHING_BEFORE)
+        if len(tokens) >= engine.max_model_len:
+            raise ContextTooLong(
+                f"prompt and answer have {len(tokens)} tokens, and the model takes {engine.max_model_len} with one more"
+            )
+        output, seconds = await engine.generate(tokens, build_reading_params(engine.params_module))
+        if not output.outputs or any(one.finish_reason in ("abort", "error") for one in output.outputs):
+            raise ConnectionLost("the engine aborted the request")
+        logprobs = read_prompt_logprobs(output, tokens, first)
+        usage = Usage(len(tokens), 0, gpu_seconds=seconds)
+        return told_likelihood(answer, logprobs, usage, self._name)
+
+    def _encode(self, engine: Engine, given: Sequence[Message], request: Request) -> list[int]:
         """Token ids of the chat, up to where the answer begins. Raises BadRequest where the template refuses."""
-        messages = [{"role": message.role, "content": message.content} for message in request.messages]
+        messages = [{"role": message.role, "content": message.content} for message in given]
         words = template_words(self._options, request.sampling)
         if self._options.chat_template is not None:
             words["chat_template"] = self._options.chat_template
@@ -117,6 +154,21 @@ class VllmBackend:
             spoken = len(engine.tokenizer.encode(text, add_special_tokens=False)) if text else 0
             reasoning = max(0, len(one.token_ids) - spoken)
         return Choice(text, one.finish_reason or "unknown", thought, logprobs), reasoning
+
+
+def read_prompt_logprobs(output: Any, tokens: Sequence[int], first: int) -> tuple[TokenLogprob, ...]:
+    """The log-probabilities of a prompt's tokens from position `first` on, out of vLLM's RequestOutput.
+
+    Raises ServerFault where the engine told none.
+    """
+    told = output.prompt_logprobs
+    if told is None or len(told) < len(tokens):
+        raise ServerFault("the engine told no log-probabilities of its prompt")
+    found = []
+    for place in range(first, len(tokens)):
+        own = told[place][tokens[place]]
+        found.append(TokenLogprob(own.decoded_token or "", finite(own.logprob, FLOOR)))
+    return tuple(found)
 
 
 def read_logprobs(one: Any, wanted: int) -> tuple[TokenLogprob, ...]:

@@ -192,6 +192,18 @@ def build_params(request: Request, defaults: Mapping[str, Any], module: ModuleTy
         ) from error
 
 
+def build_reading_params(module: ModuleType) -> Any:
+    """The SamplingParams that tell the log-probabilities of a given prompt's own tokens, and write as good as nothing.
+
+    Raises UsageError where the installed version cannot do that.
+    """
+    if "prompt_logprobs" not in field_names(module.SamplingParams):
+        raise UsageError("the installed vllm tells no log-probabilities of prompts", "pip install -U vllm")
+    return module.SamplingParams(
+        max_tokens=1, temperature=0.0, prompt_logprobs=0, output_kind=module.RequestOutputKind.FINAL_ONLY
+    )
+
+
 def field_names(struct: Any) -> tuple[str, ...]:
     """Names that a class of vLLM's (a msgspec struct or a dataclass) takes."""
     import inspect
