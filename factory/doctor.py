@@ -23,6 +23,7 @@ from factory.model_check import ModelFacts, check_model
 from factory.prices import PriceTable
 from factory.recipe import Recipe
 from factory.run_dir import versions
+from factory.sandbox import available
 
 BASE = (
     "aiohttp", "datasets", "datasketch", "genai-prices", "jinja2", "numpy", "openai", "orjson", "py3langid", "pyarrow",
@@ -34,6 +35,9 @@ EXTRAS = (
     (("transformers", "torch"), "transformers", "models in process"),
     (("sentence_transformers",), "embeddings", "embeddings"),
     (("faker",), "faker", "the `faker` axis"),
+    (("math_verify",), "math", "the scorer `math`"),
+    (("sklearn",), "learned", "the scorer `learned`"),
+    (("jsonschema",), "jsonschema", "the rarer keywords of the scorer `json_schema`"),
 )
 """Modules of an extra (the first one decides), its name, and what it is for."""
 LOW_DISK = 1 << 30
@@ -65,6 +69,7 @@ def examine(
         _conflict(),
         _plugins(),
         *(_extra(*extra) for extra in EXTRAS),
+        _sandbox(),
         _gpus(),
         _disk(),
         _key("OPENAI_API_KEY"),
@@ -156,6 +161,15 @@ def _gpus() -> Check:
         return _check("gpu", None, "none seen")
     told = [f"{name}, {int(memory) / 1024:.0f} GiB" if memory.isdigit() else name for name, memory in seen]
     return _check("gpu", True, "; ".join(f"{told.count(one)} × {one}" for one in dict.fromkeys(told)))
+
+
+def _sandbox() -> Check:
+    """Where the scorer `python` runs what models wrote, by running something in it."""
+    why = available()
+    if why is None:
+        return _check("sandbox", True, "bubblewrap works (the scorer `python`)")
+    told, _, todo = why.partition(": ")
+    return _check("sandbox", None, f"none (the scorer `python` needs one): {told}", todo)
 
 
 def _disk() -> Check:

@@ -561,3 +561,13 @@ def test_another_model_may_be_named_as_for_a_run(
         main(["doctor", "--model", "writer=embedded/tiny"])
     err = capsys.readouterr().err
     assert left.value.code == 2 and "--model needs a recipe" in err and "writer=openai/gpt-5-mini" in err
+
+
+def test_the_sandbox_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from factory import doctor
+
+    monkeypatch.setattr(doctor, "available", lambda: "bubblewrap is not installed: `apt install bubblewrap`")
+    missing = next(check for check in doctor.examine(None).checks if check["name"] == "sandbox")
+    assert missing["ok"] is None and missing["hint"] == "`apt install bubblewrap`"
+    monkeypatch.setattr(doctor, "available", lambda: None)
+    assert next(check for check in doctor.examine(None).checks if check["name"] == "sandbox")["ok"] is True
