@@ -71,7 +71,7 @@ Mood of the customer: mostly satisfied. Occasion: bought three weeks ago for a f
 An example of a good review of another product:
 The toaster browns evenly and fits into our narrow shelf. I wish the crumb tray were easier to pull out, but at this
 price I can live with it. My son uses it every morning before school, and so far nothing has stuck or burnt."""
-SOURCE = """Cordless kettle, brushed stainless steel, capacity 1.7 litres, 2200 watts. Boils half a litre in about ninety
+SOURCE = """Cordless kettle, brushed stainless steel, capacity 1.7 litres, 2200 watts. Boils half a litre in ninety
 seconds. Automatic switch-off when the water boils, and protection against boiling dry. Removable limescale filter that
 can be washed under running water. The base turns freely, so the kettle can be put down from any side. Cord of 75 cm
 with storage under the base. Water gauge on both sides, lit in blue while it heats. Two years of warranty. Weight 1.1
@@ -109,23 +109,23 @@ VERIFIERS = {
     "choice_answer": Spec("choice_answer", {"expect": "{{ answer }}", "letter": "{{ letter }}"}),
 }
 KINDS = {"arithmetic": "arithmetic", "choice_answer": "choice"}
-WORDS = 98
+TEXTS = ("prose", "arithmetic", "choice")
 
 
 def make_text(kind: str, number: int) -> str:
     """A text of about 100 words that passes every scorer of its kind; each number has its own."""
     rng = random.Random(number)
-    chosen = rng.sample(SENTENCES, 12)
-    prose, k = f"Kettle no. {number}:", 0
-    while count_words(prose) < (WORDS if kind == "prose" else 60):
-        words = chosen[k].split()
-        prose += " " + " ".join(words[: WORDS + 6 - count_words(prose)])
-        k += 1
+    wanted = {"prose": 98, "arithmetic": 60, "choice": 84}[kind]
+    prose = f"Kettle no. {number}:"
+    for sentence in rng.sample(SENTENCES, 12):
+        room = wanted + 6 - count_words(prose)
+        if count_words(prose) < wanted:
+            prose += " " + " ".join(sentence.split()[:room])
     if kind == "arithmetic":
         first, second, third = rng.randint(2, 40), rng.randint(2, 9), rng.randint(1, 60)
         made = first * second + 60
         return (
-            f"Tom buys a kettle and {first} packs. First he works out how many there are: "
+            f"{prose} Tom buys {first} packs. First he works out how many there are: "
             f"{first} × {second} = {first * second}. Then he adds the 60 in his bag: {first * second} + 60 = {made}. "
             f"He gives away {third}, so {made} - {third} = {made - third} are left.\n#### {made - third}"
         )
@@ -145,26 +145,30 @@ def make_rows(kind: str, rows: int, candidates: int = 4) -> list[list[Candidate]
     ]
 
 
-async def measure(specs: Sequence[Spec], kind: str, seconds: float) -> dict[str, float]:
-    """Candidates per second of CPU time, best and median of seven rounds, over rows of 4 candidates."""
-    scorers = compile_scorers(specs)
-    rows = make_rows(kind, 250)  # more texts than any cache holds
-    context = Context(
-        Variation(0, SCOPE, {"text": SOURCE}),
-        Prompt((Message("user", PROMPT),), ""),
-        SCOPE,
-        lambda text: render_text(text, SCOPE),
+def make_context(row: int) -> Context:
+    """What a row's scorers know: each row has a prompt and a source of its own."""
+    scope = {**SCOPE, "source": f"Article {row}. {SOURCE}"}
+    prompt = Prompt((Message("user", f"{PROMPT}\nNumber of the review: {row}"),), "")
+    return Context(
+        Variation(row, scope, {"text": scope["source"]}), prompt, scope, lambda text: render_text(text, scope)
     )
+
+
+async def measure(specs: Sequence[Spec], kind: str, seconds: float, candidates: int = 4) -> dict[str, float]:
+    """Candidates per second of CPU time, best and median of seven rounds."""
+    scorers = compile_scorers(specs)
+    rows = make_rows(kind, 1000 // candidates, candidates)  # more texts than any cache holds
+    contexts = [make_context(row) for row in range(len(rows))]
     rates: list[float] = []
     passed = 0
     for turn in range(8):  # the first warms up: patterns, templates and the language model are loaded
         start, done = time.process_time(), 0
         while not done or time.process_time() - start < seconds / 7:
             passed = 0
-            for candidates in rows:
-                ranked, _ = select(await score(scorers, candidates, context), Keep())
+            for row, context in zip(rows, contexts, strict=True):
+                ranked, _ = select(await score(scorers, row, context), Keep())
                 passed += len(ranked)
-                done += len(candidates)
+                done += len(row)
         if turn:
             rates.append(done / (time.process_time() - start))
     return {
@@ -180,7 +184,9 @@ async def run(seconds: float) -> dict[str, Any]:
     results = {"none (scoring and selection alone)": await measure([], "prose", seconds)}
     for name, spec in rules.items():
         results[name] = await measure([spec], "prose", seconds)
-    together = await measure(list(rules.values()), "prose", seconds)
+    every = list(rules.values())
+    together = await measure(every, "prose", seconds)
+    by_size = {str(size): await measure(every, "prose", seconds, size) for size in (1, 2, 8, 16, 64)}
     verifiers = {name: await measure([spec], KINDS[name], seconds) for name, spec in VERIFIERS.items()}
     return {
         "python": platform.python_version(),
@@ -188,11 +194,9 @@ async def run(seconds: float) -> dict[str, Any]:
         "characters": round(statistics.mean(len(make_text("prose", k)) for k in range(40))),
         "rules": results,
         "rules_together": {"scorers": list(rules), **together},
+        "rules_together_by_candidates_in_a_row": by_size,
         "verifiers": verifiers,
     }
-
-
-TEXTS = ("prose", "arithmetic", "choice")
 
 
 def main() -> None:

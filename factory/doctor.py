@@ -20,6 +20,7 @@ from factory import registry
 from factory.backends.embedded import MODELS
 from factory.compiling import compile_job
 from factory.model_check import ModelFacts, check_model
+from factory.opening import wanted_tasks
 from factory.prices import PriceTable
 from factory.recipe import Recipe
 from factory.run_dir import versions
@@ -77,9 +78,11 @@ def examine(
     ]
     if recipe is None:
         return Examination(checks)
-    compile_job(recipe)
+    steps = compile_job(recipe).steps
     checks.append(_check("recipe", True, f"{recipe.name}: its prompts, axes and sources are in order"))
-    models = {role: asyncio.run(check_model(recipe, role, ask, notice)) for role in recipe.models}
+    models = {
+        role: asyncio.run(check_model(recipe, role, ask, notice, wanted_tasks(role, steps))) for role in recipe.models
+    }
     return Examination([*checks, *map(_model, models.values())], models)
 
 

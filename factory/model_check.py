@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +29,7 @@ from factory.opening import WHAT, open_backend
 from factory.prices import PriceTable, price_for
 from factory.recipe import ModelConfig, Recipe
 from factory.requesting import build_request
-from factory.types import NANO, Message
+from factory.types import NANO, Message, Task
 
 PATIENCE_S = 15.0
 """How long a server may take to say what it has; an answer may take as long as the recipe's `timeout`."""
@@ -91,10 +91,13 @@ class ModelFacts:
         }
 
 
-async def check_model(recipe: Recipe, role: str, ask: bool | None, notice: Notice) -> ModelFacts:
+async def check_model(
+    recipe: Recipe, role: str, ask: bool | None, notice: Notice, tasks: Collection[Task] = ()
+) -> ModelFacts:
     """Open a model, look for it at its server and, if wanted, ask it what it honours.
 
-    `ask` None: only a model that costs nothing. `notice` gets a sentence before a model is asked.
+    `ask` None: only a model that costs nothing. `notice` gets a sentence before a model is asked. `tasks`: what the
+    recipe wants of the model; nothing else is tried (default: writing, or all that a model does that cannot write).
     """
     config = recipe.models[role]
     facts = ModelFacts(role, config.name)
@@ -113,7 +116,7 @@ async def check_model(recipe: Recipe, role: str, ask: bool | None, notice: Notic
             await _look_for_batches(facts, backend)
         if facts.ok and wanted:
             notice(f"asking {role} ({config.name}) what it honours{_tell_cost(facts.price, recipe, role, config)}")
-            await _ask_safely(facts, recipe, backend, listed)
+            await _ask_safely(facts, recipe, backend, listed, tasks)
         elif facts.ok and not listed:
             facts.fail(facts.told, facts.hint)
         elif facts.ok and ask is None:
@@ -276,24 +279,30 @@ async def _look_for_batches(facts: ModelFacts, backend: Backend) -> None:
         facts.fail(f"its server has no batch jobs: {said}", "remove `batch: true`, or choose a server that has them")
 
 
-async def _ask_safely(facts: ModelFacts, recipe: Recipe, backend: Backend, listed: bool) -> None:
+async def _ask_safely(
+    facts: ModelFacts, recipe: Recipe, backend: Backend, listed: bool, tasks: Collection[Task]
+) -> None:
     """Ask the model; whatever its backend raises is a finding, not the end of the checks."""
+    able = tasks_of(backend)
+    wanted = [task for task in WHAT if task in (tasks or (("generate",) if "generate" in able else able))]
     try:
-        if "generate" in tasks_of(backend):
+        if lacking := [WHAT[task] for task in wanted if task not in able]:
+            facts.fail(f"it cannot {lacking[0]}, which the recipe wants of it", "choose a model that can")
+            return
+        if "generate" in wanted:
             await _ask(facts, recipe, backend, listed)
-        else:
-            await _measure(facts, recipe, backend)
+        if facts.ok and (measured := [task for task in wanted if task != "generate"]):
+            await _measure(facts, recipe, backend, measured)
     except FactoryError as error:
         facts.fail(error.message, error.hint)
     except Exception as error:
         facts.fail(f"its backend failed: {type(error).__name__}: {error}", "a backend raises a CallFault or answers")
 
 
-async def _measure(facts: ModelFacts, recipe: Recipe, backend: Backend) -> None:
-    """Have one answer measured by a model that writes nothing: whether it can be loaded, and how long it takes then."""
+async def _measure(facts: ModelFacts, recipe: Recipe, backend: Backend, tasks: Sequence[Task]) -> None:
+    """Have one answer measured: whether the model can do that at all, and how long it takes once it is loaded."""
     config = recipe.models[facts.role]
     messages = (Message("user", "What is the sea?"), Message("assistant", "Salt water."))
-    tasks = sorted(task for task in WHAT if task in tasks_of(backend))
     for task in tasks:
         request = build_request(config, messages, seed=0, row=None, step="doctor", purpose="probe", task=task)
         facts.asked += 2

@@ -127,6 +127,8 @@ def check_tasks(recipe: Recipe, steps: Sequence[Step], models: dict[str, OpenMod
             if task not in able and not isinstance(model.backend, Unopened):
                 message = f"{model.config.name} cannot {WHAT[task]}, which {who} needs"
                 hint = f"it can {', '.join(told for one, told in WHAT.items() if one in able) or 'do nothing known'}"
+                if model.config.batch:
+                    hint = "remove `batch: true`: batch jobs only write"
                 faults.append(recipe.place("models", role, message=message, hint=hint))
     if faults:
         raise RecipeError(faults)

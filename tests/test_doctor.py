@@ -571,3 +571,23 @@ def test_the_sandbox_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert missing["ok"] is None and missing["hint"] == "`apt install bubblewrap`"
     monkeypatch.setattr(doctor, "available", lambda: None)
     assert next(check for check in doctor.examine(None).checks if check["name"] == "sandbox")["ok"] is True
+
+
+def test_a_server_is_asked_for_what_the_recipe_wants_of_it(tmp_path: Path) -> None:
+    """An embedding server that cannot write is in order; one that cannot embed is not."""
+    from measuring_server import MeasuringServer
+
+    from factory.doctor import examine
+    from factory.recipe import build_recipe
+
+    with MeasuringServer() as server:
+        data = {
+            "name": "check",
+            "prompt": "x",
+            "models": {"writer": "echo", "embedder": server.model()},
+            "score": [{"similarity": {"model": "embedder", "to": "{{ row }}"}}],
+        }
+        found = examine(build_recipe(data), ask=True).models["embedder"]
+        assert found.ok, found.told
+        assert "embed a text" in found.told
+        assert {path for path, _, _ in server.requests} <= {"/v1/embeddings", "/v1/models"}, "and for nothing else"

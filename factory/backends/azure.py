@@ -24,6 +24,8 @@ from factory.backends.addresses import (
 )
 from factory.backends.advice import advise_context, advise_deployment, advise_key
 from factory.backends.dialect import Answer, Dialect
+from factory.backends.endpoints.embedding import PATH as EMBEDDINGS_PATH
+from factory.backends.endpoints.embedding import Embedding
 from factory.backends.hiding import Secrets
 from factory.backends.http import CONNECT_TIMEOUT_S, KEEP_ALIVE_S, tls_context
 from factory.backends.responses import PATH as RESPONSES_PATH
@@ -102,6 +104,7 @@ class AzureServer:
 
     honours_n: bool | None = None
     structured: str | None = None
+    tasks = frozenset({"generate", "embed"})
 
     def __init__(self, model: ModelConfig, credential: Credential):
         self._endpoint = endpoint_of(model)
@@ -113,6 +116,7 @@ class AzureServer:
         self._tls: ssl.SSLContext | bool = tls_context() if self._endpoint.startswith("https:") else True
         self._clients: dict[asyncio.AbstractEventLoop, AsyncAzureOpenAI] = {}
         self._dialect = Dialect(model.api)
+        self._embedding = Embedding()
         self.local = is_loopback(host_of(self._endpoint))
 
     def __repr__(self) -> str:
@@ -130,6 +134,8 @@ class AzureServer:
     async def generate(self, request: Request) -> Response:
         """One attempt. Raises a CallFault; never fewer than one choice."""
         try:
+            if request.task == "embed":
+                return await self._embedding.ask(request, self._post)
             return await self._dialect.ask(request, self._post)
         except CallFault as fault:
             if isinstance(fault, ContextTooLong):
@@ -170,8 +176,15 @@ class AzureServer:
         if not 200 <= status < 300:
             raise faults.fault_of_status(status, headers, faults.read_error(raw))
 
-    async def _post(self, path: str, body: dict[str, Any]) -> Answer:
+    async def _post(self, path: str, body: dict[str, Any], *, root: bool = False) -> Answer:
         client = self._client()
+        if path == EMBEDDINGS_PATH:
+            rest = {name: value for name, value in body.items() if name not in ("model", "input")}
+            return await self._exchange(
+                lambda: client.embeddings.with_raw_response.create(
+                    model=body["model"], input=body["input"], encoding_format="float", extra_body=rest
+                )
+            )
         if path == RESPONSES_PATH:
             rest = {name: value for name, value in body.items() if name not in ("model", "input")}
             version = {"api-version": self._model.api_version or RESPONSES_VERSION}

@@ -1,6 +1,7 @@
-"""Any OpenAI-compatible server: a lean transport for chat completions and the Responses API.
+"""Any OpenAI-compatible server: a lean transport for chat completions, the Responses API, and what measures.
 
-One attempt a call; faults are classified. What a server refuses by name is sent otherwise: see `dialect`.
+One attempt a call; faults are classified. What a server refuses by name is sent otherwise: see `dialect`. Requests that
+measure a given text go to the server's other endpoints: see `endpoints`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from factory.backends.addresses import base_url_of, host_of, is_loopback, key_of
 from factory.backends.advice import advise_context, advise_key, advise_model
 from factory.backends.answers import decode
 from factory.backends.dialect import Answer, Dialect, adapt, request_body
+from factory.backends.endpoints import TASKS, Endpoints
 from factory.backends.hiding import Secrets
 from factory.backends.http import Sessions
 from factory.errors import BadBody, CallFault, ContextTooLong, ModelMissing, Unauthorized
@@ -49,6 +51,7 @@ class ChatServer:
 
     honours_n: bool | None = None
     structured: str | None = None
+    tasks = TASKS
 
     def __init__(self, model: ModelConfig, key: str | None):
         self._url = base_url_of(model)
@@ -63,6 +66,7 @@ class ChatServer:
         self._secrets = Secrets((key,), model.headers)
         self._sessions = Sessions(self._url, headers, model.timeout)
         self._dialect = Dialect(model.api)
+        self._endpoints = Endpoints()
         self._served: asyncio.Future[tuple[str, ...]] | None = None
         self.local = is_loopback(host_of(self._url))
 
@@ -81,6 +85,8 @@ class ChatServer:
     async def generate(self, request: Request) -> Response:
         """One attempt. Raises a CallFault; never fewer than one choice."""
         try:
+            if request.task != "generate":
+                return await self._endpoints.ask(request, self._post)
             return await self._dialect.ask(request, self._post)
         except CallFault as fault:
             if isinstance(fault, ModelMissing):
@@ -127,17 +133,16 @@ class ChatServer:
             self._served.cancel()
         await self._sessions.close()
 
-    async def _post(self, path: str, body: dict[str, Any]) -> Answer:
+    async def _post(self, path: str, body: dict[str, Any], *, root: bool = False) -> Answer:
         import orjson
 
-        return await self._exchange("POST", path, orjson.dumps(body))
+        return await self._exchange("POST", path, orjson.dumps(body), root=root)
 
-    async def _exchange(self, method: str, path: str, data: bytes | None) -> Answer:
+    async def _exchange(self, method: str, path: str, data: bytes | None, *, root: bool = False) -> Answer:
         session = await self._sessions.get()
+        url = (self._url.removesuffix("/v1") if root else self._url) + path
         try:
-            async with session.request(
-                method, self._url + path, data=data, proxy=self._proxy, allow_redirects=False
-            ) as response:
+            async with session.request(method, url, data=data, proxy=self._proxy, allow_redirects=False) as response:
                 return response.status, response.headers, self._secrets.hide(await response.read())
         except Exception as error:  # classified below, or raised as it is
             fault = faults.fault_of_exception(error, timeout=self._timeout)
