@@ -87,13 +87,19 @@ def _front_matter(facts: CardFacts, configs: Mapping[str, Mapping[str, str]]) ->
         "configs": [
             {
                 "config_name": name,
-                "data_files": [{"split": split, "path": path} for split, path in paths.items()],
+                "data_files": [{"split": split, "path": path} for split, path in _filled(name, paths, facts).items()],
                 **({"default": True} if name == "default" and len(configs) > 1 else {}),
             }
             for name, paths in configs.items()
         ],
     }
     return "---\n" + yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True) + "---"
+
+
+def _filled(name: str, paths: Mapping[str, str], facts: CardFacts) -> Mapping[str, str]:
+    """The splits with rows, where there are any: `datasets` loads nothing where one of a card's splits is empty."""
+    rows = facts.splits if name == "default" else facts.pairs.splits if facts.pairs is not None else {}
+    return {split: path for split, path in paths.items() if rows.get(split, 1)} or paths
 
 
 def _opening(facts: CardFacts) -> str:

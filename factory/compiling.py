@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from factory.columns import dataset_columns
@@ -29,10 +29,13 @@ class Job:
         return self.plan.recipe
 
 
-def compile_job(recipe: Recipe) -> Job:
-    """Compile a recipe. Raises RecipeError with every fault of the stage that found some; MissingExtra."""
+def compile_job(recipe: Recipe, names: Collection[str] = ()) -> Job:
+    """Compile a recipe. `names`: what templates of its scorers see beside its own names.
+
+    Raises RecipeError with every fault of the stage that found some; MissingExtra.
+    """
     plan = compile_plan(recipe)
-    steps = compile_steps(plan)
+    steps = compile_steps(plan, names)
     columns = tuple(dataset_columns(plan, steps))
     names = [name for name, _ in columns]
     output = [column.name for step in steps for column in step.output.columns]

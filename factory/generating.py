@@ -5,24 +5,34 @@ A row depends on the plan and on the journal alone. Nothing here looks at anothe
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from factory import seeds
 from factory.asking import Asking, scorer_context
 from factory.calling import Calls, OpenModel
+from factory.errors import RecipeError
 from factory.journal import Stored
 from factory.parsing import Output, Parsed, compile_output, describe, repair_messages
-from factory.planning import Plan
+from factory.planning import Plan, known_names
 from factory.prompts import Template, render
 from factory.recipe import Recipe, ResolvedStep
 from factory.requesting import Form, StructuredMode, build_request, response_format
 from factory.scorers import Setup
-from factory.scoring import Scorers, compile_scorers, diversify, score, select
+from factory.scoring import (
+    Scorers,
+    check_bounds,
+    check_min_score,
+    check_options,
+    compile_scorers,
+    diversify,
+    score,
+    select,
+)
+from factory.together import together
 from factory.types import (
     Candidate,
     Choice,
@@ -37,7 +47,6 @@ from factory.types import (
     with_fields,
 )
 
-T = TypeVar("T")
 _JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.S)
 
 
@@ -93,10 +102,14 @@ class _Row:
         return stored
 
 
-def compile_steps(plan: Plan) -> tuple[Step, ...]:
-    """The recipe's steps with their prompts, output parsers and scorers. Raises RecipeError."""
+def compile_steps(plan: Plan, names: Collection[str] = ()) -> tuple[Step, ...]:
+    """The recipe's steps with their prompts, output parsers and scorers. `names`: what else templates see.
+
+    Raises RecipeError.
+    """
     recipe = plan.recipe
     compiled = []
+    known = {**dict.fromkeys(names), **known_names(recipe, plan.axes, plan.source)}
     for number, step in enumerate(plan.steps):
         single = recipe.steps is None
         place = partial(recipe.place, *(() if single else ("steps", number)))
@@ -109,9 +122,16 @@ def compile_steps(plan: Plan) -> tuple[Step, ...]:
             step.candidates,
             tuple(recipe.models),
         )
+        faults = check_options(step.score, setup.columns, known, recipe.base, place)
+        if faults:
+            raise RecipeError(faults)
         scorers = compile_scorers(
             step.score, language=recipe.language, combine=step.keep.combine, setup=setup, place=place
         )
+        faults = check_bounds(scorers, step.score, place) + check_min_score(scorers, step.keep.min_score, place)
+        if faults:
+            raise RecipeError(faults)
+        known[step.name] = setup.columns
         template = plan.templates[step.name]
         compiled.append(Step(step, template, output, scorers, _says_json(template)))
     return tuple(compiled)
@@ -283,7 +303,7 @@ async def _ask_each(
 ) -> list[tuple[Candidate, str]]:
     """One request a candidate."""
     requests = [_request(row, step, role, prompt, index=k, n=1) for k in wanted]
-    answers = await _gather([row.generation.calls.call(role, request) for request in requests])
+    answers = await together([row.generation.calls.call(role, request) for request in requests])
     found: list[tuple[Candidate, str]] = []
     for request, stored in zip(requests, answers, strict=True):
         row.count(stored)
@@ -293,19 +313,6 @@ async def _ask_each(
             choice = stored.response.choices[0]
             found.append((_candidate(row, step, model, request.index, choice, request.seed), ""))
     return found
-
-
-async def _gather(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """All results, in order. When one raises, the others still finish (their answers are paid), then it is raised."""
-    if len(calls) == 1:
-        return [await calls[0]]
-    results = await asyncio.gather(*calls, return_exceptions=True)
-    good: list[T] = []
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-        good.append(result)
-    return good
 
 
 def _request(row: _Row, step: Step, role: str, prompt: Prompt, *, index: int, n: int) -> Request:

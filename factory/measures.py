@@ -15,8 +15,11 @@ import numpy as np
 
 Z = 1.959963984540054
 RESAMPLES = 1000
+FEWEST_RESAMPLES = 200
+ROWS_RESAMPLED = 10_000_000
 BINS = 10
 Array = np.ndarray[Any, np.dtype[np.float64]]
+Codes = np.ndarray[Any, np.dtype[np.intp]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,8 @@ def wilson(hits: int, total: int) -> tuple[float, float]:
     share = hits / total
     centre = share + Z * Z / (2 * total)
     half = Z * math.sqrt(share * (1 - share) / total + Z * Z / (4 * total * total))
-    return max(0.0, (centre - half) / (1 + Z * Z / total)), min(1.0, (centre + half) / (1 + Z * Z / total))
+    low, high = (centre - half) / (1 + Z * Z / total), (centre + half) / (1 + Z * Z / total)
+    return max(0.0, low) if hits else 0.0, min(1.0, high) if hits < total else 1.0
 
 
 def auc(values: Sequence[float], good: Sequence[bool], groups: Sequence[Any] | None = None) -> Measured:
@@ -70,7 +74,8 @@ def auc(values: Sequence[float], good: Sequence[bool], groups: Sequence[Any] | N
         return Measured(None, None, len(array))
     positives = int(labels.sum())
     if groups is not None:
-        return Measured(found, _resample(lambda rows: _auc(array[rows], labels[rows]), groups), len(array))
+        codes = _codes(array)
+        return Measured(found, _resample(lambda counts: _counted_auc(codes, labels, counts), groups), len(array))
     return Measured(found, _newcombe(found, positives, len(labels) - positives), len(array))
 
 
@@ -116,11 +121,8 @@ def spearman(one: Sequence[float], other: Sequence[float], groups: Sequence[Any]
     if found is None:
         return Measured(None, None, n)
     if groups is not None:
-
-        def again(rows: Any) -> float | None:
-            return _pearson(ranks(first[rows]), ranks(second[rows]))
-
-        return Measured(found, _resample(again, groups), n)
+        codes = _codes(first), _codes(second)
+        return Measured(found, _resample(lambda counts: _counted_spearman(*codes, counts), groups), n)
     return Measured(found, _fisher(found, n, 0), n)
 
 
@@ -203,22 +205,55 @@ def share(hits: int, total: int) -> Measured:
     return Measured(hits / total if total else None, wilson(hits, total) if total else None, total)
 
 
-def _resample(statistic: Callable[[Any], float | None], groups: Sequence[Any]) -> tuple[float, float] | None:
-    """The percentile interval over resampled groups, from a fixed seed; None with fewer than three groups."""
-    members: dict[Any, list[int]] = {}
-    for place, group in enumerate(groups):
-        members.setdefault(group, []).append(place)
-    rows = [np.array(places) for places in members.values()]
-    if len(rows) < 3:
+def _codes(values: Array) -> Codes:
+    """The place of each value among the different ones, so that a resample needs no sorting."""
+    return np.unique(values, return_inverse=True)[1]
+
+
+def _counted_ranks(codes: Codes, counts: Array) -> Array:
+    """The ranks that each row has in a sample where it stands `counts` times."""
+    weights = np.bincount(codes, weights=counts)
+    ends = np.cumsum(weights)
+    found: Array = ((2 * ends - weights + 1) / 2)[codes]
+    return found
+
+
+def _counted_auc(codes: Codes, good: Array, counts: Array) -> float | None:
+    hits = counts * good
+    positives, total = float(hits.sum()), float(counts.sum())
+    pairs = positives * (total - positives)
+    if not pairs:
         return None
+    return (float(hits @ _counted_ranks(codes, counts)) - positives * (positives + 1) / 2) / pairs
+
+
+def _counted_spearman(one: Codes, other: Codes, counts: Array) -> float | None:
+    middle = (float(counts.sum()) + 1) / 2
+    first, second = _counted_ranks(one, counts) - middle, _counted_ranks(other, counts) - middle
+    weighted = counts * first
+    norm = math.sqrt(float(weighted @ first) * float(counts @ (second * second)))
+    return max(-1.0, min(1.0, float(weighted @ second) / norm)) if norm > 1e-12 else None
+
+
+def _resample(statistic: Callable[[Array], float | None], groups: Sequence[Any]) -> tuple[float, float] | None:
+    """The percentile interval over resampled groups, from a fixed seed; None with fewer than three groups.
+
+    `statistic` takes how often each row stands in a resample. Many rows are resampled less often: their interval is
+    narrow anyway.
+    """
+    numbers: dict[Any, int] = {}
+    places = np.array([numbers.setdefault(group, len(numbers)) for group in groups])
+    if len(numbers) < 3:
+        return None
+    resamples = max(FEWEST_RESAMPLES, min(RESAMPLES, ROWS_RESAMPLED // len(places)))
     rng = np.random.Generator(np.random.PCG64(20260101))
     found = []
-    for _ in range(RESAMPLES):
-        drawn = rng.integers(0, len(rows), len(rows))
-        value = statistic(np.concatenate([rows[k] for k in drawn]))
+    for _ in range(resamples):
+        drawn = np.bincount(rng.integers(0, len(numbers), len(numbers)), minlength=len(numbers))
+        value = statistic(drawn[places].astype(np.float64))
         if value is not None:
             found.append(value)
-    if len(found) < RESAMPLES // 2:
+    if len(found) < resamples // 2:
         return None
     low, high = np.percentile(found, [2.5, 97.5])
     return float(low), float(high)

@@ -116,7 +116,7 @@ def check_plan(run: RunDir, plan: Plan) -> None:
         raise RunDirError(f"{run.path}: a file is in the way", "choose another place with --out")
     manifest = read_manifest(run)
     if manifest is None:
-        foreign = _foreign(_listing(run.path))
+        foreign = _foreign(_listing(run.path), SCORED if "score" in plan.parts else ())
         if foreign and not run.journal.exists():
             raise RunDirError(
                 f"{run.path}: holds other files ({', '.join(sorted(foreign)[:3])}) and no run",
@@ -134,9 +134,13 @@ def check_plan(run: RunDir, plan: Plan) -> None:
     )
 
 
-def _foreign(names: Sequence[str]) -> list[str]:
+SCORED = ("plot.svg", "report.json", "report.md", "scores.parquet")
+"""What `factory score` leaves where no model was asked."""
+
+
+def _foreign(names: Sequence[str], known: Sequence[str] = ()) -> list[str]:
     """Names in a directory without a manifest that no run put there. A crash may have left a run's first files."""
-    first = {"lock", "journal", "progress.json"}
+    first = {"lock", "journal", "progress.json", *known}
     if "lock" in names:
         first |= {"recipe.yaml", "prompts", ".recipe.yaml.tmp", ".manifest.json.tmp", ".progress.json.tmp"}
     return [name for name in names if name not in first]

@@ -141,6 +141,15 @@ def test_what_is_wrong_is_told(data: str, wanted: dict[str, Any], message: str, 
     assert message in str(raised.value) and hint in f"{raised.value} {raised.value.hint}"
 
 
+def test_scorers_of_a_group_need_one(data: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="every row stands alone") as failed:
+        assess(Wanted(data, "length, self_consistency", columns=("answer",)))
+    assert "--group" in failed.value.hint
+    holes = write(tmp_path / "holes.jsonl", [{"text": "a b", "of": "x"}, {"text": "c", "of": None}])
+    with pytest.raises(UsageError, match="row 1 has no value"):
+        assess(Wanted(holes, "clusters", columns=("text",), group="of"))
+
+
 def test_labels_that_are_all_the_same_tell_nothing(tmp_path: Path) -> None:
     rows = [{"text": "some words", "ok": True}] * 5
     with pytest.raises(UsageError, match="all labels are the same"):

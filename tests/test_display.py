@@ -247,6 +247,25 @@ def test_the_story_of_a_row_gives_every_candidate_its_end() -> None:
     )
 
 
+def test_what_a_prompt_shares_with_the_one_before_is_told_once() -> None:
+    """Judges' prompts differ by the answer in the middle."""
+    head, tail = [f"rule {k}" for k in range(8)], [f"form {k}" for k in range(9)]
+    calls = [call("a", 0, "A0", "A1")]
+    for k in range(2):
+        asked = call("a", k, '{"score": 3}', purpose="judge")
+        asked["messages"] = [{"role": "user", "content": "\n".join([*head, f"answer {k}", *tail])}]
+        calls.append(asked)
+    measured = call("a", 0, "V" * 3000, purpose="score")
+    again = call("a", 1, "ask a", purpose="score")
+    found = {"row": 1, "variation": None, "committed": True, "cost_usd": 1, "accepted": [], "rejected": [],
+             "calls": [*calls, measured, again]}  # fmt: skip
+    text = tell_story(found)
+    assert text.count("rule 7") == 1 and text.count("form 0") == 1
+    assert "    … 8 lines as above\n    answer 1\n    … 9 lines as above\n" in text
+    assert text.count('{"score": 3}') == 2
+    assert "V" * 200 + " … (3,000 characters)" in text and text.count("ask a") == 2, "a measured text stands once"
+
+
 def test_a_row_that_is_not_committed_says_so() -> None:
     found = {"row": 1, "variation": None, "committed": False, "cost_usd": None, "accepted": [], "rejected": [],
              "calls": [call("q", 0, "first")]}  # fmt: skip

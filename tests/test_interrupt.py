@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from fault_server import ServerProcess
 from interrupted_runs import Job, count, start, wait_for_hanging, wait_for_requests
+from judge_server import JudgeServer
 from support import command, environment, factory, factory_json, parquet_hashes, write_recipe
 
 import factory as package
@@ -252,3 +254,38 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     told = json.loads(done.stdout)["error"]
     assert done.returncode == 4 and told["code"] == "unreachable" and "127.0.0.1:9" in told["message"], done.stdout
     assert "doctor" in told["hint"] and len(done.stdout) < 3000
+
+
+def test_judges_in_flight_are_waited_for_where_others_of_the_row_have_not_begun(tmp_path: Path) -> None:
+    """Two of a row's four questions hang at the server, two wait for their turn: Ctrl-C loses none of the answers."""
+    two, release = threading.Semaphore(0), threading.Event()
+
+    def judge(body: dict[str, Any], index: int) -> str:
+        two.release()
+        assert release.wait(60)
+        return '{"reason": "fair", "score": 3}'
+
+    def write(body: dict[str, Any], index: int) -> str:
+        return f"answer {index} with the seed {body['seed']}"
+
+    with JudgeServer(judge=judge, writer=write) as server:
+        models = {"writer": server.model("writer"), "judge": server.model("judge", concurrency=2)}
+        recipe = write_recipe(
+            tmp_path,
+            models=models,
+            rows=2,
+            generate={"model": "writer", "candidates": 4},
+            score=[{"judge": {"model": "judge", "weight": 1}}],
+        )
+        process = start(recipe, tmp_path / "run")
+        assert two.acquire(timeout=60) and two.acquire(timeout=60)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        while "stopping" not in process.stderr.readline():
+            assert process.poll() is None
+        release.set()
+        process.communicate(timeout=60)
+        assert process.returncode == 130 and server.count("judge") == 2
+        factory_json("run", recipe, "--out", tmp_path / "run")
+        asked = [json.dumps(body, sort_keys=True) for body in server.asked("judge")]
+        assert len(asked) == len(set(asked)), "nothing was asked twice"

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "factory"
 
 LAYERS: dict[int, set[str]] = {
-    0: {"types", "errors", "seeds", "files", "version"},
+    0: {"types", "errors", "seeds", "files", "together", "version"},
     1: {"registry", "recipe", "templating", "prompts", "planning", "sources"},
     2: {
         "arrow_columns", "backends", "sandbox", "scorers", "filters", "parsing", "minhash", "components", "measures",

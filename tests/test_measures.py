@@ -10,6 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factory.measures import (
+    _codes,
+    _counted_auc,
+    _counted_spearman,
     auc,
     calibration,
     calibration_error,
@@ -118,6 +121,17 @@ def test_dependent_rows_make_wider_intervals() -> None:
     width = [high - low for low, high in (alone.interval, blind.interval, grouped.interval)]
     assert width[1] < 0.5 * width[0] and 0.7 * width[0] < width[2] < 1.4 * width[0]
     assert grouped == auc(values[copies], labels[copies], groups), "the same on every machine"
+
+
+@given(PAIRS, st.data())
+def test_a_resample_by_counts_is_one_of_copied_rows(pairs: list[tuple[float, float]], data: st.DataObject) -> None:
+    one, other = (np.array(each) for each in zip(*pairs, strict=True))
+    counts = np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(one), max_size=len(one))))
+    first, second = np.repeat(one, counts), np.repeat(other, counts)
+    told = _counted_auc(_codes(one), other > 0, counts.astype(float))
+    assert told == (None if (plain := auc(first, second > 0).value) is None else pytest.approx(plain))
+    told = _counted_spearman(_codes(one), _codes(other), counts.astype(float))
+    assert told == (None if (plain := spearman(first, second).value) is None else pytest.approx(plain))
 
 
 @given(ROWS, st.integers(1, 12))

@@ -343,6 +343,16 @@ def test_carried_source_columns_and_splits(tmp_path: Path) -> None:
     assert before <= {row["id"] for row in more["test"]}
 
 
+def test_a_split_without_rows_is_not_in_the_card(tmp_path: Path) -> None:
+    """`datasets` refuses the whole dataset where one split is empty."""
+    import datasets
+
+    result = run(write_recipe(tmp_path, rows=4, export={"test_fraction": 0.001}), tmp_path)
+    assert result.summary["splits"] == {"train": 4, "test": 0}
+    loaded = datasets.load_dataset(str(result.path / "dataset"), cache_dir=str(tmp_path / "cache"))
+    assert set(loaded) == {"train"} and len(loaded["train"]) == 4
+
+
 def test_it_runs_inside_a_running_event_loop(tmp_path: Path) -> None:
     path = write_recipe(tmp_path)
 

@@ -82,6 +82,8 @@ def test_paths_and_faults_are_named() -> None:
     assert reason('{"answer": "x", "steps": [{"n": 1.5}]}', ANSWER).startswith(
         "$.steps[0].n: Input should be a valid int"
     )
+    assert reason("[]", ANSWER) == "$: should be an object"
+    assert reason('{"answer": "x", "steps": {}}', ANSWER) == "$.steps: should be an array"
     many = reason('{"answer": 1, "a": 1, "b": 2, "c": 3}', ANSWER)
     assert many.endswith("; and 2 more")
 

@@ -25,7 +25,7 @@ CONTEXT = Context(Variation(0, {}), Prompt((), "sha"), {}, str)
 def run(text: str | dict[str, Any], **options: Any) -> Score:
     fields = text if isinstance(text, dict) else None
     raw = "" if isinstance(text, dict) else text
-    score = Pii(**options)(Candidate(0, "main", 0, raw, "stop", 1, "m", fields), CONTEXT)
+    [score] = Pii(**options)([Candidate(0, "main", 0, raw, "stop", 1, "m", fields)], CONTEXT)
     assert score.name == "pii" and score.value in (0.0, 1.0)
     assert bool(score.reason) == (score.value == 0.0)
     return score

@@ -37,7 +37,7 @@ def run(scorer: Any, given: Any, scope: Mapping[str, Any] | None = None, **optio
     """A scorer on a text, or on columns; also checks the documented range."""
     fields = given if isinstance(given, dict) else None
     candidate = Candidate(0, "main", 0, "" if fields else given, "stop", 1, "m", fields)
-    if scorer in (format, repetition, language):  # they take a row's candidates at once
+    if scorer in (format, repetition, refusal, language):  # they take a row's candidates at once
         [score] = scorer([candidate], context(scope), **options)
     else:
         score = scorer(candidate, context(scope), **options)

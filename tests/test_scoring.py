@@ -182,6 +182,58 @@ def test_the_recipes_language_reaches_the_scorers() -> None:
     assert not one.scores[0].vetoed
 
 
+def test_a_row_with_plain_scorers_alone_awaits_nothing() -> None:
+    @registry.scorer("as_float")
+    def as_float(candidate: Candidate, context: Context) -> float:
+        return float(candidate.index)
+
+    specs = [Spec("length"), Spec("language"), Spec("as_float", weight=1)]
+    work = score(compile_scorers(specs), [candidate(0), candidate(1)], CONTEXT)
+    with pytest.raises(StopIteration) as done:  # at its end at the first step, without any loop
+        work.send(None)
+    assert [one.total for one in done.value.value] == [0.0, 1.0]
+
+
+def test_what_a_plain_function_hands_on_is_awaited() -> None:
+    async def later(candidate: Candidate) -> float:
+        await asyncio.sleep(0)
+        if candidate.index == 1:
+            raise BadRequest("too rude", status=400)
+        return 0.5
+
+    @registry.scorer("handed_on")
+    def handed_on(candidate: Candidate, context: Context) -> Any:
+        return later(candidate) if candidate.index else 0.25
+
+    @registry.scorer("refuses")
+    def refuses(candidate: Candidate, context: Context) -> bool:
+        if candidate.index == 1:
+            raise BadRequest("too rude", status=400)
+        return True
+
+    scored = run([Spec("handed_on"), Spec("refuses")], [candidate(0), candidate(1), candidate(2)])
+    assert [[given.value for given in one.scores] for one in scored] == [[0.25, 1.0], [None, None], [0.5, 1.0]]
+    assert "too rude" in scored[1].scores[0].reason and "too rude" in scored[1].scores[1].reason
+
+
+def test_options_stay_with_their_scorer() -> None:
+    @registry.scorer("fixed")
+    def fixed(candidate: Candidate, context: Context, *, value: float = 7.0, more: float = 0.0) -> float:
+        return value + more
+
+    specs = [Spec("fixed", {"value": 1.0}), Spec("fixed", {"more": 2.0}), Spec("fixed")]
+    assert [given.value for given in run(specs, [candidate()])[0].scores] == [1.0, 9.0, 7.0]
+    assert fixed(candidate(), CONTEXT) == 7.0
+
+
+def test_a_whole_scorer_may_return_a_tuple_or_numbers() -> None:
+    @registry.scorer("whole")
+    def whole(candidates: list[Candidate], context: Context) -> tuple[float, ...]:
+        return tuple(0.5 for _ in candidates)
+
+    assert [one.scores[0].value for one in run([Spec("whole")], [candidate(0), candidate(1)])] == [0.5, 0.5]
+
+
 def test_select_tells_vetoes_duplicates_and_low_scores_apart() -> None:
     veto = (Score("length", 0.0, "3 words, at least 20 wanted", True), Score("format", 0.0, "later", True))
     scored = [
@@ -214,3 +266,20 @@ def test_select_agrees_with_a_plain_oracle(rows: list[tuple[str, float, bool]]) 
     kept = [k for k, (text, total, vetoed) in enumerate(rows) if not vetoed and firsts[text] == k and total >= 0.5]
     assert [one.candidate.index for one in ranked] == sorted(kept, key=lambda k: (-rows[k][1], k))
     assert sorted([*kept, *(one.scored.candidate.index for one in verdicts)]) == list(range(len(rows)))
+
+
+def test_when_one_call_fails_the_others_of_the_row_still_finish() -> None:
+    """Their answers are paid for: they must reach the journal."""
+    finished = []
+
+    @registry.scorer("asks")
+    async def asks(candidate: Candidate, context: Context) -> float:
+        if candidate.index == 0:
+            raise FactoryError("the server is gone")
+        await asyncio.sleep(0.01)
+        finished.append(candidate.index)
+        return 1.0
+
+    with pytest.raises(FactoryError, match="the server is gone"):
+        run([Spec("asks")], [candidate(0), candidate(1), candidate(2)])
+    assert finished == [1, 2]

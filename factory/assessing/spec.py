@@ -19,6 +19,8 @@ from factory.sources import Source, read_source
 
 WRITER = "data"
 """The role that would write, if anything were written here."""
+GROUPED = ("pairwise", "self_consistency", "clusters")
+"""Scorers of a row's candidates together."""
 SHARED = ("models", "language", "keep")
 """Keys that a file of scorers shares with a recipe."""
 
@@ -61,6 +63,7 @@ def read_spec(wanted: Wanted) -> Spec:
     source = read_source(SourceConfig.model_validate(config), Path())
     given, base, file = _scorers(wanted.scorers)
     columns = _columns(wanted, source, given)
+    _check_group(wanted, given["score"] if isinstance(given["score"], list) else [])
     for option, name in (("--prompt", wanted.prompt), ("--labels", wanted.labels), ("--group", wanted.group)):
         _check_column(option, name, source)
     data = {
@@ -78,9 +81,62 @@ def read_spec(wanted: Wanted) -> Spec:
     keep = data.get("keep")
     combine = keep.get("combine") if isinstance(keep, Mapping) else None
     data["keep"] = {"combine": combine} if combine is not None else {}
-    data["models"] = {**(data.get("models") or {}), WRITER: "echo"}
-    recipe = build_recipe(data, base=base, file=file, overrides=Overrides(models=wanted.models))
+    models, overrides = _models(wanted, given)
+    data["models"] = {**models, WRITER: {"backend": "echo", "max_tokens": 1}} if isinstance(models, dict) else models
+    recipe = build_recipe(data, base=base, file=file, overrides=Overrides(models=overrides))
     return Spec(recipe, source, columns)
+
+
+def _models(wanted: Wanted, given: Mapping[str, Any]) -> tuple[Any, tuple[tuple[str, str], ...]]:
+    """The models that the scorers ask, and what `--model` changes of them: no other is opened, or needs its key.
+
+    A role that the file does not have is defined by `--model`. Raises UsageError for one that nobody defines.
+    """
+    models = given.get("models") or {}
+    if not isinstance(models, dict):
+        return models, ()
+    if WRITER in models:
+        raise UsageError(f"`{WRITER}` is the name of the rows here, and of a model", "give the model another name")
+    asked = _roles(given["score"])
+    told = dict(wanted.models)
+    for role in asked:
+        if role not in models and role not in told:
+            hint = f"say --model {role}=BACKEND/MODEL, or write `models:` beside `score:`"
+            raise UsageError(f"no model has the role `{role}`, which a scorer asks", hint)
+    for role in told:
+        if role not in asked and role not in models:
+            raise UsageError(
+                f"--model {role}={told[role]}: no scorer asks `{role}`", nearest(role, asked) if asked else ""
+            )
+    kept = {
+        role: models[role] if role in models else told[role] for role in models.keys() | told.keys() if role in asked
+    }
+    return kept, tuple((role, target) for role, target in wanted.models if role in kept and role in models)
+
+
+def _check_group(wanted: Wanted, score: Any) -> None:
+    """Scorers that compare candidates need rows that are candidates of one prompt."""
+    names = {
+        name
+        for entry in score
+        if isinstance(entry, str | Mapping)
+        for name in ([entry] if isinstance(entry, str) else entry)
+    }
+    needy = [name for name in GROUPED if name in names]
+    if wanted.group is None and needy:
+        told = f"`{needy[0]}` compares the candidates of a prompt, and every row stands alone"
+        raise UsageError(told, "say --group COLUMN: rows with the same value there are candidates of one prompt")
+
+
+def _roles(score: Any) -> list[str]:
+    """The models that scorers name, as they stand in the file."""
+    found: list[str] = []
+    for entry in score if isinstance(score, list) else []:
+        for options in entry.values() if isinstance(entry, Mapping) else ():
+            if isinstance(options, Mapping):
+                many = options.get("models")
+                found += [role for role in (options.get("model"), *(many if isinstance(many, list) else ())) if role]
+    return list(dict.fromkeys(role for role in found if isinstance(role, str)))
 
 
 def _scorers(text: str) -> tuple[dict[str, Any], Path, str]:
@@ -94,9 +150,10 @@ def _scorers(text: str) -> tuple[dict[str, Any], Path, str]:
     if text.strip().lower().endswith((".yaml", ".yml")):
         raise UsageError(f"no such file `{text}`", "name a recipe, or a YAML file with `score:`")
     document = read(f"[{text}]", "--scorers")
-    if document.faults or not isinstance(document.data, list):
+    if document.faults or not isinstance(document.data, list) or not document.data:
+        why = f" ({document.faults[0].message})" if document.faults and "{" in text else ""
         raise UsageError(
-            f"--scorers {text[:80]}: neither a file nor scorers",
+            f"--scorers {shorten(text, 80)}: neither a file nor scorers{why}",
             "for example --scorers 'length: {min_words: 20}, repetition', or a YAML file with `score:`",
         )
     return {"score": document.data}, Path(), "--scorers"
@@ -145,7 +202,11 @@ def _most_candidates(wanted: Wanted, source: Source) -> int:
     """Rows of the largest group."""
     if wanted.group is None:
         return 1
-    sizes = Counter(as_text(source[row].get(wanted.group)) for row in range(len(source)))
+    values = [source[row].get(wanted.group) for row in range(len(source))]
+    if None in values:
+        told = f"--group {wanted.group}: row {values.index(None)} has no value there"
+        raise UsageError(told, "give every row one, or leave such rows out")
+    sizes = Counter(as_text(value) for value in values)
     group, most = sizes.most_common(1)[0]
     if most > MOST_CANDIDATES:
         told = f"--group {wanted.group}: {most:,} rows have the value '{shorten(group)}'"

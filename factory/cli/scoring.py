@@ -100,9 +100,17 @@ def _show(summary: dict[str, Any]) -> str:
     ):
         if rows:
             parts += ["", *([title] if title else []), _align(header, rows)]
+    why = [(name, told["reasons"][0]) for name, told in summary["scorers"].items() if told["reasons"]]
+    if why:
+        parts += ["", "why rows fell, or have no value (the most frequent reason)"]
+        parts += [f"{name}: {_short(reason)} ({count:,})" for name, (reason, count) in why]
     for note_ in summary["notes"]:
         parts += ["", f"note: {note_}"]
     return "\n".join(parts)
+
+
+def _short(reason: str) -> str:
+    return reason if len(reason) <= 100 else reason[:99] + "…"
 
 
 def _align(header: list[str], rows: list[list[str]]) -> str:

@@ -10,6 +10,9 @@ from factory.cli.making import show_score
 from factory.cli.output import one_line
 
 Found = dict[str, Any]
+MEASURED = 200
+ALIKE = 6
+"""So many lines that a prompt has in common with the one before are left out: judges' prompts differ by an answer."""
 
 
 def tell_story(found: Found) -> str:
@@ -19,7 +22,7 @@ def tell_story(found: Found) -> str:
         counts = "not committed yet: the run has not come to it, or the same command goes on with it"
     lines = [f"row {found['row']}: {counts}; cost {money(found['cost_usd'])}"]
     lines += [f"  {name}: {one_line(value)}" for name, value in json.loads(found["variation"] or "{}").items()]
-    told: list[Any] = []
+    told: dict[Any, list[Found]] = {}
     for call in found["calls"]:
         lines += ["", *_call(call, found, told)]
     if not found["calls"]:
@@ -30,19 +33,21 @@ def tell_story(found: Found) -> str:
     return "\n".join(lines)
 
 
-def _call(call: Found, found: Found, told: list[Any]) -> list[str]:
-    """A call; its messages only where they differ from those of the call before."""
+def _call(call: Found, found: Found, told: dict[Any, list[Found]]) -> list[str]:
+    """A call; its messages only where they differ from those of the last call that had the same purpose."""
     attempts = [attempt["outcome"] for attempt in call["attempts"]]
     history = f" after {', '.join(attempts[:-1])}" if len(attempts) > 1 else ""
     latency = call["attempts"][-1]["latency_s"] if attempts else None
     facts = [call["model"], f"{call['outcome']}{history}", money(call["cost_usd"])]
     facts += [f"{latency:.2f} s"] if latency is not None else []
     lines = []
-    if call["messages"] != told:
-        told[:] = call["messages"]
+    kind = call["step"], call["purpose"], call["model"]
+    before, told[kind] = told.get(kind, []), call["messages"]
+    if call["messages"] != before:
         lines.append(f"prompt of step {call['step']}" if call["purpose"] == "generate" else f"{call['purpose']} prompt")
-        for message in call["messages"]:
-            lines += [f"  {message['role']}:", *_block(message["content"], 4)]
+        for number, message in enumerate(call["messages"]):
+            known = before[number]["content"] if number < len(before) else ""
+            lines += [f"  {message['role']}:", *_block(_news(message["content"], known), 4)]
         lines.append("")
     lines.append(f"{call['purpose']} {call['step']}/{call['index']}: " + " · ".join(facts))
     if call["message"]:
@@ -50,8 +55,26 @@ def _call(call: Found, found: Found, told: list[Any]) -> list[str]:
     for number, text in enumerate(call["answers"]):
         if call["purpose"] == "generate":
             lines.append(f"  candidate {call['step']}/{call['index'] + number}{_verdict(call, number, found)}")
-        lines += _block(text, 4)
+        lines += _block(_measured(text, call) if call["purpose"] == "score" else text, 4)
     return lines
+
+
+def _measured(text: str, call: Found) -> str:
+    """What a model that measures gave: not the text again that it measured, and no vector in full."""
+    if text == call["messages"][-1]["content"]:
+        return ""
+    return text if len(text) <= MEASURED else f"{text[:MEASURED]} … ({len(text):,} characters)"
+
+
+def _news(text: str, known: str) -> str:
+    """A text without the lines at its beginning and end that are those of a known one, where these are many."""
+    lines, others = text.split("\n"), known.split("\n")
+    most = min(len(lines), len(others))
+    first = next((k for k in range(most) if lines[k] != others[k]), most)
+    last = next((k for k in range(most - first) if lines[-1 - k] != others[-1 - k]), most - first)
+    head = [f"… {first} lines as above"] if first >= ALIKE else lines[:first]
+    tail = [f"… {last} lines as above"] if last >= ALIKE else lines[len(lines) - last :]
+    return "\n".join([*head, *lines[first : len(lines) - last], *tail])
 
 
 def _verdict(call: Found, number: int, found: Found) -> str:

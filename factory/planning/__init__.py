@@ -1,5 +1,5 @@
 """The plan: which rows there are, and what is drawn for each."""
 
-from factory.planning.plan import Plan, compile_plan
+from factory.planning.plan import Plan, compile_plan, known_names
 
-__all__ = ["Plan", "compile_plan"]
+__all__ = ["Plan", "compile_plan", "known_names"]

@@ -94,7 +94,7 @@ def compile_plan(recipe: Recipe) -> Plan:
     source = _read_source(recipe, faults)
     axes, contents = _compile_axes(recipe, faults)
     order = _check_axes(recipe, axes, faults)
-    templates = _load_templates(recipe, steps, _known_names(recipe, axes, source), faults)
+    templates = _load_templates(recipe, steps, known_names(recipe, axes, source), faults)
     faults.stop()
     ordered = {name: axes[name] for name in order}
     draws = (balanced_draws if recipe.balance else independent_draws)(ordered, recipe.seed)
@@ -206,7 +206,7 @@ def _load_templates(
     known: dict[str, Collection[str] | None],
     faults: _Faults,
 ) -> dict[str, Template]:
-    """Each step's prompt, its names checked against what is `known` where it is rendered (see `_known_names`)."""
+    """Each step's prompt, its names checked against what is `known` where it is rendered (see `known_names`)."""
     templates: dict[str, Template] = {}
     for position, step in enumerate(steps):
         keys = ("prompt",) if recipe.steps is None else ("steps", position, "prompt")
@@ -221,8 +221,8 @@ def _load_templates(
     return templates
 
 
-def _known_names(recipe: Recipe, axes: Mapping[str, Axis], source: Source | None) -> dict[str, Collection[str] | None]:
-    """What the first prompt knows, with the fields of what has some: `row`, `source`, the axes."""
+def known_names(recipe: Recipe, axes: Mapping[str, Axis], source: Source | None) -> dict[str, Collection[str] | None]:
+    """What a recipe's first prompt knows, with the fields of what has some: `row`, `source`, the axes."""
     known: dict[str, Collection[str] | None] = {}
     for name in recipe.vary:
         values = support(name, axes)

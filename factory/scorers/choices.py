@@ -51,13 +51,13 @@ def read_choice(text: str) -> Choice:
     """The options and the answer of `Question … A) … B) … Answer: B`."""
     answers = list(ANSWER.finditer(text))
     if not answers:
-        return Choice(fault="no answer (`Answer: B`)")
+        return Choice(fault="no answer on a line of its own (`Answer: B`)")
     before = text[: answers[0].start()]
     marks = _run(list(OPTION.finditer(before)))
     if len(marks) < 2:
         marks = _run(list(INLINE.finditer(before)))
     if not marks:
-        return Choice(fault="no options (`A) …`)")
+        return Choice(fault="no options on lines of their own (`A) …`)")
     found = [match[1].upper() for match in marks]
     if found != list(LETTERS[: len(found)]):
         return Choice(fault=f"the options are lettered {' '.join(found)}")

@@ -1,14 +1,13 @@
 """A row's texts as numbers, one for each word, so that rules look at all words of all candidates at once with NumPy.
 
 A number has 64 bits and depends on nothing but the word: two different words of a row share one by a chance of 1 in
-10^15. It takes a fraction of the time that the words themselves take.
+10^14. It takes a fraction of the time that the words themselves take.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from itertools import pairwise
 from typing import Any
@@ -23,38 +22,38 @@ AT_ONCE = 64
 """Texts that are coded together."""
 SMALL = 100_000
 """Characters of texts whose coding is kept for the next scorer."""
-MIX, TURN, LAST = (np.uint64(odd) for odd in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93))
+MIX, TURN = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 BLOCKS = tuple(np.uint64(pow(0xA0761D6478BD642F, power, 1 << 64)) for power in range(8))
 MASKS = np.array([(1 << 8 * size) - 1 for size in range(9)], dtype=np.uint64)
-SHIFT = np.uint64(31)
 VALUE = np.uint64(0xFFFF)
-SLOT = np.uint64((1 << 15) - 1)
+SLOTS = 1 << 15
+SLOT = np.uint64(64 - 15)
 ROOM = bytes(8 * len(BLOCKS) + 8)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
 class Coded:
     """The words of some texts: text k has those from `bounds[k]` to `bounds[k + 1]`.
 
-    `codes`: uint64 by word. `data`: the words' bytes; each has its place in `starts` and `sizes`. `owners`: the number
-    of each word's text. `kept`: runs that were asked for.
+    `codes`: uint64 by word; the higher a bit, the better it is mixed. `data`: the words' bytes; each word has its place
+    in `starts` and `sizes`.
     """
 
-    data: bytes
-    starts: Array
-    sizes: Array
-    codes: Array
-    bounds: list[int]
-    owners: Array
-    kept: dict[int, Array] = field(default_factory=dict)
+    def __init__(self, data: bytes, starts: Array, sizes: Array, codes: Array, bounds: list[int]):
+        self.data, self.starts, self.sizes, self.codes, self.bounds = data, starts, sizes, codes, bounds
+        self._runs = {1: codes}
 
-    def word(self, place: int) -> str:
-        start = int(self.starts[place])
-        return self.data[start : start + int(self.sizes[place])].decode("utf-8", "surrogatepass")
+    @cached_property
+    def owners(self) -> Array:
+        """The number of each word's text."""
+        return np.arange(len(self.bounds) - 1).repeat(self.amounts())
 
     def amounts(self) -> list[int]:
         """How many words each text has."""
         return [end - start for start, end in pairwise(self.bounds)]
+
+    def word(self, place: int) -> str:
+        start = int(self.starts[place])
+        return self.data[start : start + int(self.sizes[place])].decode("utf-8", "surrogatepass")
 
     def sums(self, values: Array) -> list[int]:
         """The sum of the words' values for each text."""
@@ -62,14 +61,18 @@ class Coded:
         return (running[1:] - running[:-1]).tolist()  # type: ignore[no-any-return]
 
     def runs(self, n: int) -> Array:
-        """A number for each run of n words, by its first word; the last ones of a text reach into the next text."""
-        if n not in self.kept:
-            found = self.codes[: max(0, len(self.codes) - n + 1)]
-            for offset in range(1, n):
-                found = found * MIX
-                found += self.codes[offset : offset + len(found)]
-            self.kept[n] = found * TURN
-        return self.kept[n]
+        """A number for each run of n words, by its first word; the last ones of a text reach into the next text.
+
+        A long run is made of its two halves.
+        """
+        if n not in self._runs:
+            half = n // 2
+            first, second = self.runs(n - half), self.runs(half)
+            amount = max(0, len(self.codes) - n + 1)
+            found = first[:amount] * np.uint64(pow(int(MIX), half, 1 << 64))
+            found += second[n - half : n - half + amount]
+            self._runs[n] = found
+        return self._runs[n]
 
 
 def batches(texts: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -104,37 +107,36 @@ def code(spaced: Sequence[bytes]) -> Coded:
         total += len(text) + 1
         offsets.append(total)
     bounds = starts.searchsorted(offsets).tolist()
-    owners = np.arange(len(spaced)).repeat([end - start for start, end in pairwise(bounds)])
-    return Coded(data, starts, sizes, _number(data, starts, sizes), bounds, owners)
+    return Coded(data, starts, sizes, _number(data, starts, sizes), bounds)
 
 
 def _number(data: bytes, starts: Array, sizes: Array) -> Array:
-    """A number for each word: its bytes by eights, each times a number of its own, mixed."""
+    """A number for each word: its bytes by eights, each eight times a number of its own."""
     eights = np.ndarray(len(data) + len(ROOM) - 8, dtype="<u8", buffer=data + ROOM, strides=(1,))
     numbers = eights[starts]  # not `take`, which would copy the whole view
     numbers &= MASKS.take(sizes, mode="clip")
     numbers *= MIX
-    numbers += sizes.view(np.uint64)
-    longer, block = (sizes > 8).nonzero()[0], 1
+    more = eights[starts + 8]
+    more &= MASKS.take(sizes - 8, mode="clip")
+    more *= TURN
+    numbers += more
+    longest, block = int(sizes.max(initial=0)), 2
+    longer = (sizes > 16).nonzero()[0] if longest > 16 else sizes[:0]
     while longer.size and block < len(BLOCKS):
         rest = sizes.take(longer) - 8 * block
-        more = eights[starts.take(longer) + 8 * block]
-        more &= MASKS.take(rest, mode="clip")
-        more *= BLOCKS[block]
-        numbers[longer] += more
+        numbers[longer] += (eights[starts.take(longer) + 8 * block] & MASKS.take(rest, mode="clip")) * BLOCKS[block]
         longer, block = longer[rest > 8], block + 1
     for place in longer.tolist():
         word = data[int(starts[place]) : int(starts[place] + sizes[place])]
         numbers[place] = int.from_bytes(blake2b(word, digest_size=8).digest(), "little")
-    numbers ^= numbers >> SHIFT
-    numbers *= LAST
-    numbers ^= numbers >> SHIFT
     return numbers
 
 
 def repeating(coded: Coded, n: int) -> list[bool]:
     """For each text, whether a run of n words may stand in it twice; it hardly ever says so without cause."""
-    runs = (coded.runs(n) & ~np.uint64(AT_ONCE - 1)) | coded.owners[: max(0, len(coded.codes) - n + 1)].view(np.uint64)
+    runs = (coded.runs(n) * TURN & ~np.uint64(AT_ONCE - 1)) | coded.owners[: max(0, len(coded.codes) - n + 1)].view(
+        np.uint64
+    )
     runs.sort()
     twice = runs[1:][runs[1:] == runs[:-1]]
     if not twice.size:
@@ -146,13 +148,13 @@ def repeating(coded: Coded, n: int) -> list[bool]:
 class Table:
     """A number for each word: `work(words)` gives those of new words, and they are kept, by the words' codes.
 
-    Of the words whose codes end alike the last one is kept. An entry is a code with the number (at most 65,535) in
+    Of the words whose codes begin alike the last one is kept. An entry is a code with the number (at most 65,535) in
     place of its last 16 bits, so that a look at one place of memory tells all.
     """
 
     def __init__(self, work: Callable[[Sequence[str]], Sequence[int]]):
         self._work = work
-        self._entries = np.zeros(int(SLOT) + 1, dtype=np.uint64)
+        self._entries = np.zeros(SLOTS, dtype=np.uint64)
 
     def clear(self) -> None:
         self._entries[:] = 0
@@ -160,7 +162,7 @@ class Table:
     def find(self, coded: Coded, places: Array | None = None) -> Array:
         """The numbers of all words, or of those at some places: int64."""
         codes = coded.codes if places is None else coded.codes.take(places)
-        slots = (codes & SLOT).view(np.int64)
+        slots = (codes >> SLOT).view(np.int64)
         found = self._entries.take(slots)
         found ^= codes & ~VALUE
         if found.max(initial=0) > VALUE:  # else the codes are the same, and the number is left

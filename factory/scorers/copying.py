@@ -9,16 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from factory.scorers.coded import Array, Coded, batches, code_words
+from factory.scorers.coded import MIX, Array, Coded, batches, code_words
 from factory.scorers.words import words
 
 MODULUS = (1 << 61) - 1
 BASE = 1_000_003
 SHORT = 4
 """Runs of so few words are looked up at once; of longer ones, the single words first."""
-TRACE_BITS = 16
-FEW = 20
-TRACE_SHIFT = np.uint64(64 - TRACE_BITS)
+FEW = 64
 Gram = tuple[str, ...]
 
 
@@ -41,33 +39,33 @@ def know(texts: tuple[str, ...], n: int) -> Known:
 
 
 class Trace(NamedTuple):
-    """A quick mark of texts' runs of `n` words: `bits` by a code's highest bits, and the codes."""
+    """A quick mark of texts' runs of `n` words: `bits` by their codes' highest bits (less `shift`), and the codes."""
 
     n: int
     bits: Array
+    shift: np.uint64
     codes: Array
 
 
 @lru_cache(maxsize=4)
 def trace(texts: tuple[str, ...], n: int) -> Trace:
-    bits = np.zeros(1 << TRACE_BITS, dtype=bool)
-    codes = np.concatenate([code_words(part).runs(n) for part in batches(texts)] or [np.empty(0, np.uint64)])
-    bits[(codes >> TRACE_SHIFT).view(np.int64)] = True
-    return Trace(n, bits, codes)
+    parts = [code_words(part).runs(n) for part in batches(texts)]
+    codes = (parts[0] if len(parts) == 1 else np.concatenate([*parts, np.empty(0, np.uint64)])) * MIX
+    size = min(20, max(13, (32 * len(codes)).bit_length()))
+    bits, shift = np.zeros(1 << size, dtype=bool), np.uint64(64 - size)
+    bits[(codes >> shift).view(np.int64)] = True
+    return Trace(n, bits, shift, codes)
 
 
 def suspect(coded: Coded, traced: Trace) -> list[bool]:
-    """For each text, whether one of its runs of words may be a traced one. A text without is never one that copies."""
-    runs = coded.runs(traced.n)
-    places = traced.bits.take((runs >> TRACE_SHIFT).view(np.int64)).nonzero()[0]
-    if not places.size:
-        return [False] * (len(coded.bounds) - 1)
-    likely = runs.take(places)
-    same = (likely[:, None] == traced.codes).any(axis=1) if likely.size < FEW else np.isin(likely, traced.codes)
-    if not same.any():
-        return [False] * (len(coded.bounds) - 1)
-    places = places[same]
-    owners = set(coded.owners.take(places).tolist())
+    """For each text, whether one of its runs of words may be a traced one; it hardly ever says so without cause."""
+    runs = coded.runs(traced.n) * MIX
+    places = traced.bits.take((runs >> traced.shift).view(np.int64)).nonzero()[0]
+    if places.size:
+        likely = runs.take(places)
+        same = (likely[:, None] == traced.codes).any(axis=1) if likely.size < FEW else np.isin(likely, traced.codes)
+        places = places[same]
+    owners = set(coded.owners.take(places).tolist()) if places.size else ()
     return [number in owners for number in range(len(coded.bounds) - 1)]
 
 

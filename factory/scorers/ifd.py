@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 
 from factory.errors import UsageError
 from factory.scorers import Context, Setup, traits
 from factory.scorers.measuring import Exchange, ask_likelihood, mean, perplexity_of
+from factory.together import together
 from factory.types import Candidate, Score
 
 
@@ -34,8 +34,8 @@ class ifd:
 
     async def __call__(self, candidate: Candidate, context: Context) -> Score:
         before, answer = self._exchange.prompt(candidate, context), self._exchange.answer(candidate)
-        given, alone = await asyncio.gather(
-            *(ask_likelihood(context, self._model, part, answer, candidate.index) for part in (before, ()))
+        given, alone = await together(
+            [ask_likelihood(context, self._model, part, answer, candidate.index) for part in (before, ())]
         )
         if isinstance(given, str) or isinstance(alone, str):
             return Score("ifd", None, given if isinstance(given, str) else f"the answer alone: {alone}")

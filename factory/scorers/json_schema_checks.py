@@ -95,6 +95,13 @@ def _covered(schema: Mapping[str, Any]) -> bool:
     )
 
 
+def _in_json(told: str) -> str:
+    """A fault in JSON's words."""
+    return told.replace("Input should be a valid dictionary", "should be an object").replace(
+        "Input should be a valid list", "should be an array"
+    )
+
+
 def _check_quickly(schema: Mapping[str, Any]) -> Check:
     validator = Builder(lax=False).validator(schema)
 
@@ -103,7 +110,7 @@ def _check_quickly(schema: Mapping[str, Any]) -> Check:
             validator.validate_python(data)
         except ValidationError as error:
             faults = error.errors(include_url=False, include_context=False, include_input=False)
-            told = [f"{_path(fault['loc'], data, fault['type'])}: {fault['msg']}" for fault in faults]
+            told = [f"{_path(fault['loc'], data, fault['type'])}: {_in_json(fault['msg'])}" for fault in faults]
             return _tell(told)
         return ""
 

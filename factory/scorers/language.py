@@ -50,7 +50,7 @@ def _columns(codes: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ...]]:
             raise UsageError(f"`language` does not know the language '{code}'", near)
     if not wanted:
         raise UsageError("`expect` of `language` is an empty list", "name at least one language, such as `en`")
-    return wanted, tuple({known[code]: None for code in wanted})
+    return wanted, tuple(dict.fromkeys(column for code in wanted for column in known[code]))
 
 
 def _letters(text: str) -> str:

@@ -26,15 +26,15 @@ BLOCK = 256
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """The model as arrays. A state is known by its place in the table of moves: `moves[place + byte]` is the next one.
+    """The model as arrays. A state is known by its line in the table of moves: `moves[256 * line + byte]` is the next.
 
     `labels`: a label for each column; one that comes twice counts where it comes first. `reach`: bytes of the longest
-    n-gram. `pairs`: the place after two bytes. `features`: the n-gram of the next state, or `nothing`. `table`: by
+    n-gram. `pairs`: the line after two bytes. `features`: the n-gram of the next state, or `nothing`. `table`: by
     n-gram and label, log-probabilities less the smallest of the n-gram; `prior`: by label. `weights`: by count.
     """
 
     labels: tuple[str, ...]
-    columns: dict[str, int]
+    columns: dict[str, tuple[int, ...]]
     aliases: tuple[tuple[int, int], ...]
     reach: int
     pairs: Array
@@ -53,23 +53,23 @@ def model() -> Model:
 
     source = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
     states = np.frombuffer(source.tk_nextmove, dtype=np.dtype(f"u{source.tk_nextmove.itemsize}"))
-    places = np.asarray(source.tk_row, dtype=np.int32) << 8
+    lines = np.asarray(source.tk_row)  # states that go on alike share one
     known = np.asarray(source.tk_output, dtype=np.int32)
     table = np.asarray(source.nb_ptc, dtype=np.float32)
     table -= table.min(axis=1, keepdims=True)  # the same for all labels; what is left is small, so nothing is lost
-    moves = places[states]
+    moves = lines[states]
     first: dict[str, int] = {}
     for column, label in enumerate(source.nb_classes):
         first.setdefault(label, column)
-    start = int(places[0])
+    first_line = moves[256 * int(lines[0]) :][:256].astype(np.intp)
     return Model(
         labels=tuple(source.nb_classes),
-        columns=first,
+        columns={label: tuple(k for k, name in enumerate(source.nb_classes) if name == label) for label in first},
         aliases=tuple((first[label], k) for k, label in enumerate(source.nb_classes) if first[label] != k),
-        reach=_reach(states, places >> 8),
-        pairs=moves[moves[start : start + 256, None] + np.arange(256)].reshape(-1),
+        reach=_reach(states, lines),
+        pairs=moves[256 * first_line[:, None] + np.arange(256)].reshape(-1),
         moves=moves,
-        features=np.where(known < 0, len(table), known).astype(np.int32)[states],
+        features=np.where(known < 0, np.int32(len(table)), known)[states],
         nothing=len(table),
         table=np.vstack([table, np.zeros_like(table[:1])]),
         prior=np.asarray(source.nb_pc, dtype=np.float32),
@@ -124,7 +124,11 @@ def _evaluate(texts: Sequence[bytes]) -> Array:
     unknown = ~scores.any(axis=1)
     scores += model().prior
     scores[unknown] = 0
-    return to_probabilities(scores, [len(text) for text in texts])
+    scores = to_probabilities(scores, np.array([len(text) for text in texts]))
+    for first, second in model().aliases:
+        scores[:, first] += scores[:, second]
+        scores[:, second] = 0
+    return scores
 
 
 def weigh(texts: Sequence[bytes]) -> Array:
@@ -148,15 +152,12 @@ def weigh(texts: Sequence[bytes]) -> Array:
     return sums
 
 
-def to_probabilities(scores: Array, sizes: Sequence[int] | Array) -> Array:
-    """Probabilities from scores, in place. The square root of the size in bytes evens out short and long texts."""
-    scores /= np.sqrt(np.maximum(sizes, 1), dtype=np.float32)[:, None]
+def to_probabilities(scores: Array, sizes: Array) -> Array:
+    """Probabilities by column from scores, in place. The square root of the size in bytes evens out the lengths."""
+    scores /= np.sqrt(sizes + (sizes == 0), dtype=np.float32)[:, None]
     scores -= scores.max(axis=1, keepdims=True)
     np.exp(scores, out=scores)
     scores /= scores.sum(axis=1, keepdims=True)
-    for first, second in model().aliases:
-        scores[:, first] += scores[:, second]
-        scores[:, second] = 0
     return scores
 
 
@@ -168,8 +169,8 @@ def _features(texts: Sequence[bytes], known: Model) -> tuple[Array, int]:
     size = len(data) - lead
     found = known.pairs.take((data[:size] << 8) + data[1 : size + 1])
     for step in range(2, lead):
-        found = known.moves.take(found + data[step : size + step])
-    found = known.features.take(found + data[lead:])
+        found = known.moves.take((found.astype(np.int64) << 8) + data[step : size + step])
+    found = known.features.take((found.astype(np.int64) << 8) + data[lead:])
     shift = known.nothing.bit_length()
     numbers = np.arange(len(texts)) << shift
     return found + numbers.repeat([len(text) + lead for text in texts])[:size], shift

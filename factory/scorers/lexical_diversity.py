@@ -15,7 +15,7 @@ from factory.types import Candidate, Score
 NO_WORDS = Score("lexical_diversity", None, "no words")
 MOST = (1 << 14) - 1
 """Words that are looked at at once; 50 bits of a word's code are left beside its place."""
-APART = np.uint64(0x9E3779B97F4A7C15)
+APART = np.uint64(0xD6E8FEB86659FD93)
 
 
 def moving_average_ratio(found: Sequence[str], window: int) -> float:
@@ -37,7 +37,8 @@ def moving_average_ratio(found: Sequence[str], window: int) -> float:
                     before = end
                 lost += before + 1 if place < window else before - place + window
         last[word] = place
-    return 1 - lost / ((end + 1) * window)
+    looked = (end + 1) * window
+    return (looked - lost) / looked
 
 
 def ratios(coded: Coded, window: int) -> list[float]:
@@ -61,10 +62,8 @@ def ratios(coded: Coded, window: int) -> list[float]:
     lost = np.minimum(before - start, last) - np.maximum(first, 0) + 1
     lost[first > before - start] = 0
     lacking = np.bincount(owner, weights=lost, minlength=len(amounts)).tolist()
-    return [
-        1 - missing / ((amount - min(amount, window) + 1) * min(amount, window)) if amount else 0.0
-        for missing, amount in zip(lacking, amounts, strict=True)
-    ]
+    looked = [(amount - min(amount, window) + 1) * min(amount, window) for amount in amounts]
+    return [(every - missing) / every if every else 0.0 for missing, every in zip(lacking, looked, strict=True)]
 
 
 @traits(low=0, high=1)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Literal
 
 from factory.errors import UsageError
 from factory.scorers import Context, text_of, traits
-from factory.scorers.pii_finding import FINDERS, at_domain, find_all
+from factory.scorers.pii_finding import FINDERS, at_domain, find_all, may_hold_any
 from factory.types import Candidate, Score
 
 Kind = Literal["email", "phone", "iban", "credit_card", "ssn", "ip", "secret"]
@@ -52,8 +53,13 @@ class Pii:
         self._patterns = [_compile(entry) for entry in allow or ()]
         self._veto, self._on = veto, on
 
-    def __call__(self, candidate: Candidate, context: Context) -> Score:
-        text = text_of(candidate, self._on)
+    def __call__(self, candidates: Sequence[Candidate], context: Context) -> list[Score]:
+        texts = [text_of(candidate, self._on) for candidate in candidates]
+        if not may_hold_any("\n".join(texts)):
+            return [CLEAN] * len(texts)
+        return [self._score(text) for text in texts]
+
+    def _score(self, text: str) -> Score:
         found = find_all(text, self._kinds)
         if found and self._plain:
             found = [(kind, start, end) for kind, start, end in found if not self._allowed(kind, text[start:end])]

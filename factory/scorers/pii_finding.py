@@ -286,24 +286,44 @@ ONE_KIND = bytes(ord("d" if char in "dw" else char) for char in map(chr, range(2
 LONG_NUMBER, LONG_TOKEN = b"d" * 7, b"d" * 16
 
 
+def may_hold_any(text: str) -> bool:
+    """Whether anything may be found; where it cannot, nor can it in any part of the text."""
+    return any(_likely(_plain(text)).values())
+
+
+def _plain(text: str) -> str:
+    """Foreign digits, blanks and hyphens as ASCII has them: sign for sign, so places stay."""
+    return text.translate(PLAIN) if not text.isascii() and FOREIGN.search(text) else text
+
+
+def _likely(text: str) -> dict[str, bool]:
+    """What a text may hold by its shape: long numbers, long tokens, numbers with dots around them, colons."""
+    encoded = text.encode("ascii", "replace")
+    shape = encoded.translate(SHAPE)
+    return {
+        "number": LONG_NUMBER in encoded.translate(SHAPE, b" .-/()"),
+        "secret": b"-----" in encoded or LONG_TOKEN in shape.translate(ONE_KIND),
+        "email": b"@" in encoded,
+        "ip": b".d." in shape
+        or b".dd." in shape
+        or b".ddd." in shape
+        or (shape.count(b":") > 1 and (b"::" in shape or b":" * 7 in shape.translate(None, b"dw"))),
+    }
+
+
 def find_all(text: str, kinds: frozenset[str]) -> list[tuple[str, int, int]]:
     """(kind, start, end) of everything found of these kinds, in order; of two that overlap the first of `FINDERS`.
 
     What a text cannot hold is not looked for: first its shape is looked at (long numbers, long tokens, dots, colons).
     """
-    if not text.isascii() and FOREIGN.search(text):
-        text = text.translate(PLAIN)  # sign for sign, so places stay
-    shape = text.encode("ascii", "replace").translate(SHAPE)
-    number = LONG_NUMBER in text.encode("ascii", "replace").translate(SHAPE, b" .-/()")
-    token = "-----" in text or LONG_TOKEN in shape.translate(ONE_KIND)
-    address = shape.count(b"d.d") > 1 or shape.count(b":") > 1
-    if not (number or token or address or b"@" in shape):
+    text = _plain(text)
+    likely = _likely(text)
+    if not any(likely.values()):
         return []
-    likely = {"secret": token, "email": "@" in text, "ip": address}
     found: list[tuple[str, int, int]] = []
     taken = bytearray()
     for kind, finder in FINDERS.items():
-        if not likely.get(kind, number):
+        if not likely.get(kind, likely["number"]):
             continue
         for start, end in finder(text):
             taken = taken or bytearray(len(text))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+
 from factory.errors import UsageError, nearest
 from factory.recipe.files import find_file, is_path, missing_file, read_text
 from factory.sandbox import Finished, Limits, check_available, run_program
@@ -71,6 +73,8 @@ class PythonCode:
             if path is None:
                 raise UsageError(*missing_file(self._tests, setup.base, "recipes"))
             self._tests = read_text(path)
+        if self._tests is not None:
+            _check_tests(self._tests)
         check_available("the scorer `python`")
 
     async def __call__(self, candidate: Candidate, context: Context) -> Score:
@@ -122,3 +126,15 @@ def judge_output(finished: Finished, wanted: str) -> Score:
 
 def _lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.strip().splitlines()]
+
+
+def _check_tests(tests: str) -> None:
+    """Raise UsageError where tests that are the same for every row do not parse: no code could pass them."""
+    if "{{" in tests or "{%" in tests or ">>>" in tests:
+        return
+    try:
+        ast.parse(tests)
+    except (SyntaxError, ValueError) as error:
+        where = f" (line {line})" if (line := getattr(error, "lineno", None)) else ""
+        told = f"`tests` of `python` do not parse: {getattr(error, 'msg', error)}{where}"
+        raise UsageError(told, "write `assert` statements, `test_…` functions, or the path of a .py file") from error

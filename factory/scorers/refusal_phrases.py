@@ -23,6 +23,17 @@ SELF_HINTS = (
     ("语言模型", "人工智能", "ai助手", "言語モデル", "aiアシスタント", "언어 모델", "언어모델", "인공지능"),
 )
 HINTS = tuple(hint for group in SELF_HINTS for hint in group)
+SELF_WORDS = frozenset(
+    ("ai", "llm", "ki", "ia", "training", "programming", "knowledge", "last")  # "as of my last", "my training data"
+)
+SELF_PARTS = ("model", "artifi", "sztuczn")
+
+
+def speaks_of_itself(word: str) -> bool:
+    """Whether a word may be one of those that every match of `SELF` in ASCII has one of."""
+    return any(part in word for part in SELF_PARTS) or not SELF_WORDS.isdisjoint(word.split("'"))
+
+
 PARTS = ("model", "artifi", "sztuczn", " ai", "'ia", " ia", " ki", "of my", "my ", "knowledge cutoff")
 """What hints share: each that is ASCII holds one of these parts."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from factory.scorers import Context, shorten, text_of, traits, veto
@@ -13,7 +12,6 @@ from factory.types import Candidate, Score
 ENDS = bytes.maketrans(b".!?", b"\n\n\n")
 WIDE_ENDS = "。！？"
 SHAPE = bytes(97 if chr(code).isalnum() else 32 if chr(code).isspace() else 46 for code in range(256))
-SIGNS_ALONE = re.compile(rb"(?:^| )\.+(?: |$)")
 MIN_PIECE = 12
 MIN_GRAMS = 8
 LONG_TOKEN = 64
@@ -23,7 +21,7 @@ PASSED = Score("repetition", 1.0)
 
 def _suspect(texts: tuple[str, ...], n: int) -> list[bool]:
     """For each text, whether n of its tokens in a row may come twice: then their words, if they have any, do."""
-    if all(map(_has_words_throughout, texts)):
+    if _has_words_throughout(" ".join(texts)):
         return repeating(code_words(texts), n)
     return repeating(code([single_spaced(text).casefold().encode("utf-8", "surrogatepass") for text in texts]), n)
 
@@ -32,8 +30,10 @@ def _has_words_throughout(text: str) -> bool:
     """Whether every token of a text holds a word; only known of ASCII."""
     if not text.isascii():
         return False
-    shape = text.encode().translate(SHAPE)
-    return (b" ." not in shape and not shape.startswith(b".")) or not SIGNS_ALONE.search(shape)
+    shape = b" " + text.encode().translate(SHAPE) + b" "
+    while b".." in shape:
+        shape = shape.replace(b"..", b".")
+    return b" . " not in shape
 
 
 def _gram_share(tokens: Sequence[str], n: int) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from factory.recipe.files import find_file, is_path, missing_file
 from factory.scorers import Context, Setup, as_text, text_of, traits
 from factory.scorers.judging.prompting import load_judge_prompt, render_judge_prompt
 from factory.sources.tables import read_lines, read_table
+from factory.together import together
 from factory.types import Candidate, Message, Score
 from factory.vectors import cosine, decode
 
@@ -43,7 +43,7 @@ async def embed(context: Context, role: str, texts: Sequence[str]) -> dict[str, 
             return str(error)
 
     different = list(dict.fromkeys(texts))
-    return dict(zip(different, await asyncio.gather(*(ask(text) for text in different)), strict=True))
+    return dict(zip(different, await together([ask(text) for text in different]), strict=True))
 
 
 @traits(low=-1, high=1, expense="model", task="embed")

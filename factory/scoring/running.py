@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import math
 import numbers
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import repeat
 from typing import Any
 
 from factory.errors import CallBarred, FactoryError, Permanent
 from factory.scorers import Context
 from factory.scoring.compiled import Scorer, Scorers
 from factory.scoring.totals import Column, add_up
+from factory.together import together
 from factory.types import Candidate, Score, Scored
 
 
@@ -106,7 +105,9 @@ async def _settle_all(scorer: Scorer, given: Any, candidates: Sequence[Candidate
             amount = f"{len(given)}" if isinstance(given, list | tuple) else type(given).__name__
             raise _plugin_fault(scorer, candidates, f"it must return {len(candidates)} scores, not {amount}")
     elif any(map(inspect.isawaitable, given)):
-        given = await asyncio.gather(*map(_settle, repeat(scorer), given, candidates))
+        given = await together(
+            [_settle(scorer, one, candidate) for one, candidate in zip(given, candidates, strict=True)]
+        )
     return [_read(scorer, value, [one]) for value, one in zip(given, candidates, strict=True)]
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 from factory.errors import FactoryError
 from factory.scorers import Context, text_of
 from factory.scoring.diversity import compare, spread_out
+from factory.together import together
 from factory.types import Candidate, Message, Score, Scored, Verdict, canonical_json
 from factory.vectors import cosine_matrix, decode
 
@@ -95,7 +95,7 @@ async def _embed(
         for one, text in zip(ranked, texts, strict=True)
     ]
     kept, vectors, verdicts = [], [], []
-    for one, stored in zip(ranked, await _all(asked), strict=True):
+    for one, stored in zip(ranked, await together(asked), strict=True):
         if stored.response is None:
             reason = f"no embedding for `keep: diversity` ({stored.outcome}: {stored.message})"
             verdicts.append(Verdict(one.candidate.row, one, False, "select", reason))
@@ -108,15 +108,6 @@ async def _embed(
         told = f"row {ranked[0].candidate.row}: the embeddings of `{role}` cannot be compared: {error}"
         raise FactoryError(told, "`keep: diversity` needs a model whose vectors all have one length") from error
     return kept, [[max(0.0, float(value)) for value in line] for line in cosines], verdicts
-
-
-async def _all(asked: Sequence[Awaitable[Any]]) -> list[Any]:
-    """All answers, in order. When one raises, the others still finish (they are paid), then it is raised."""
-    found = await asyncio.gather(*asked, return_exceptions=True)
-    for one in found:
-        if isinstance(one, BaseException):
-            raise one
-    return found
 
 
 def _veto_reason(given: Score) -> str:

@@ -29,8 +29,9 @@ from factory.scorers.judging.tournament import (
     find_shares,
     next_round,
 )
-from factory.scorers.judging.verdicts import ASKS, OutOfForm, Verdict, ask_verdict, gather
+from factory.scorers.judging.verdicts import ASKS, OutOfForm, Verdict, ask_verdict
 from factory.seeds import derive
+from factory.together import together
 from factory.types import Candidate, Message, Score, canonical_json
 
 PROMPT = "judge-pairwise.j2"
@@ -180,7 +181,7 @@ class Pairwise:
         while pairs := next_round(kind, n, played, self.rounds):
             comparisons = [self._compare(players[one], players[other], context) for one, other in pairs]
             games = []
-            for (one, other), found in zip(pairs, await gather(comparisons), strict=True):
+            for (one, other), found in zip(pairs, await together(comparisons), strict=True):
                 games.append(Game(one, other, found.share))
                 tallies[one].add(found.share, found)
                 tallies[other].add(None if found.share is None else 1.0 - found.share, found)
@@ -194,7 +195,7 @@ class Pairwise:
             drawn = derive("pairwise", context.variation.row, min(one.index, other.index), max(one.index, other.index))
             orders = [orders[drawn % 2]]
         questions = [(role, order) for role in self.roles for order in orders]
-        answers = await gather([self._ask(role, *order, context) for role, order in questions])
+        answers = await together([self._ask(role, *order, context) for role, order in questions])
         by_judge = [answers[k : k + len(orders)] for k in range(0, len(answers), len(orders))]
         if len(orders) == 2:
             found = [_join(first, second) for first, second in by_judge]

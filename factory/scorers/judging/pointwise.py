@@ -23,7 +23,8 @@ from factory.scorers.judging.prompting import (
     show_answer,
     show_task,
 )
-from factory.scorers.judging.verdicts import ASKS, Verdict, ask_verdict, gather
+from factory.scorers.judging.verdicts import ASKS, Verdict, ask_verdict
+from factory.together import together
 from factory.types import Candidate, Message, Score, canonical_json
 
 PROMPT = "judge.j2"
@@ -125,7 +126,7 @@ class Judge:
         messages = self._messages(candidate, context, reference)
         shown = [message.content for message in context.prompt.messages]
         shown += [*answer_texts(candidate, self.on).values(), *([reference] if reference else [])]
-        votes = await gather([self._ask(role, messages, shown, candidate.index, context) for role in self.roles])
+        votes = await together([self._ask(role, messages, shown, candidate.index, context) for role in self.roles])
         return self._settle(votes)
 
     def calls(self, n: int) -> int:

@@ -8,17 +8,15 @@ call shows) and `prompt_bytes` (what its own words add to a call).
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from factory.scorers import Context, shorten
 from factory.types import Choice, Message, TokenLogprob
 
-T = TypeVar("T")
 ASKS = 2
 """Times that a judge is asked at most: once, and once more when its answer is not in form."""
 SHOWN_AGAIN = 4000
@@ -157,13 +155,3 @@ def said_in(data: Mapping[str, Any]) -> str:
         if isinstance(part, Mapping) and isinstance(part.get("reason"), str)
     )
     return shorten("; ".join(parts), 300)
-
-
-async def gather(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """All results, in order. When one raises, the others still finish (their answers are paid), then it is raised."""
-    found: list[T] = []
-    for result in await asyncio.gather(*calls, return_exceptions=True):
-        if isinstance(result, BaseException):
-            raise result
-        found.append(result)
-    return found
