@@ -489,3 +489,21 @@ HOSTILE = {
 def test_a_hostile_megabyte_takes_linear_time(name: str) -> None:
     for scorer in SCORERS:
         run(scorer, HOSTILE[name])
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "fault"),
+    [
+        ("6 a day for 91 days. How many?", "90 × 6 = 540", "90 of 91 is used, and the rest of it is not"),
+        ("6 a day for 91 days. How many?", "90 × 6 = 540, 1 × 6 = 6 and 540 + 6 = 546", ""),
+        ("3 a day for 123 days. How many?", "120 × 3 = 360, 3 × 3 = 9, 360 + 9 = 369", ""),
+        ("4 a day for 267 days. How many?", "200 × 4 = 800, 60 × 4 = 240, 800 + 240 = 1040", "200 of 267 is used"),
+        ("There were 12 photos, 5 were taken. How many are left?", "10 - 5 = 5", "10 of 12 is used"),
+        ("There were 83 birds, 47 flew off. How many are left?", "83 - 40 = 43, 43 - 7 = 36", ""),
+        ("25% of 80 birds flew off. How many?", "0.25 × 80 = 20", ""),
+    ],
+)
+def test_a_part_of_a_number_is_not_the_number(question: str, answer: str, fault: str) -> None:
+    found = run(arithmetic, {"question": question, "answer": answer}, numbers_from="question")
+    assert found.vetoed is bool(fault), found.reason
+    assert fault in found.reason

@@ -11,7 +11,7 @@ import yaml
 from factory import registry
 from factory.compiling import compile_job
 from factory.errors import RecipeError
-from factory.recipe import load_recipe
+from factory.recipe import build_recipe, load_recipe
 from factory.scorers import Context
 from factory.types import Candidate
 
@@ -129,3 +129,19 @@ def test_options_of_other_scorers_are_left_alone(tmp_path: Path, monkeypatch: py
         return True
 
     assert compile_with(tmp_path, [{"own_way": {"on": "nope", "expect": "{{ nope }}"}}]) == []
+
+
+@pytest.mark.parametrize(
+    ("scorer", "options"),
+    [
+        ("length", {"min_words": -1}),
+        ("length", {"target_words": 0}),
+        ("repetition", {"ngram": 0}),
+        ("repetition", {"max_share": 2.0}),
+        ("language", {"min_probability": 2.0}),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(scorer: str, options: dict[str, float]) -> None:
+    data = {"name": "r", "models": {"writer": "echo"}, "prompt": "x", "score": [{scorer: options}]}
+    with pytest.raises(RecipeError, match=next(iter(options))):
+        build_recipe(data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
 
@@ -171,15 +171,37 @@ def _check_numbers(source: str, equations: Sequence[Equation]) -> str:
     known |= _compounds(words)
     if "%" in source or "$" in source:
         known.add(100)
+    taken: dict[Number, list[set[Number]]] = {}
     for equation in equations:
         if equation.operations == {"addition"} and equation.right in known:
             known.update(equation.operands)  # 60 + 18 = 78 takes a known number apart
         for operand in equation.operands:
-            if operand not in known and not any(_is_part(operand, number) for number in known):
+            if operand in known:
+                continue
+            wholes = {number for number in known if _is_part(operand, number)}
+            if not wholes:
                 return f"{show_number(operand)} in '{shorten(equation.text)}' is neither given nor an earlier result"
+            taken.setdefault(operand, []).append(wholes)
         if equation.right is not None:
             known.add(equation.right)
+    return _check_parts(taken, {operand for equation in equations for operand in equation.operands})
+
+
+def _check_parts(taken: Mapping[Number, Sequence[set[Number]]], used: set[Number]) -> str:
+    """Whether the rest of a number is used too, where a place of it is: 90 of 91 alone is another number."""
+    for part, uses in taken.items():
+        for wholes in uses:
+            if not any(_is_whole(part, whole, used) for whole in wholes):
+                whole = min(wholes)
+                return f"{show_number(part)} of {show_number(whole)} is used, and the rest of it is not"
     return ""
+
+
+def _is_whole(part: Number, whole: Number, used: set[Number]) -> bool:
+    """Whether the places of a number that are used make up the number; a percentage is whole by itself."""
+    if not _is_place(part, whole):
+        return True
+    return sum(one for one in used if one == part or (one < whole and _is_place(one, whole))) >= whole
 
 
 def _compounds(words: Sequence[str]) -> set[Number]:
@@ -199,6 +221,11 @@ def _is_part(part: Number, number: Number) -> bool:
     """Whether a number is a decimal place of another (50 and 7 of 57), or its percentage: 0.25, 0.75, 1.25 of 25."""
     if part == number * 100 or part * 100 in (number, 100 - number, 100 + number) or part * number == 1:
         return True
+    return _is_place(part, number)
+
+
+def _is_place(part: Number, number: Number) -> bool:
+    """Whether a number is a decimal place of another, or several: 50 and 7 of 57, 120 and 20 of 123."""
     if part.denominator != 1 or number.denominator != 1 or not 0 < part < number:
         return False
     digits, place = str(int(part)), str(int(number))

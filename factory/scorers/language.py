@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
 
 from factory.errors import UsageError, nearest
 from factory.scorers import Context, render_template, text_of, traits, veto
@@ -77,7 +79,7 @@ def language(
     context: Context,
     *,
     expect: str | list[str] | None = None,
-    min_probability: float = 0.03,
+    min_probability: Annotated[float, Field(ge=0, le=1)] = 0.03,
     on: str | None = None,
 ) -> list[Score]:
     """The probability of the wanted language, 0…1, higher is better; below `min_probability` it vetoes.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Annotated
+
+from pydantic import Field
 
 from factory.errors import UsageError
 from factory.scorers import Context, text_of, traits, veto
@@ -27,11 +30,11 @@ def length(
     candidate: Candidate,
     context: Context,
     *,
-    min_words: int | None = None,
-    max_words: int | None = None,
-    min_chars: int | None = None,
-    max_chars: int | None = None,
-    target_words: int | None = None,
+    min_words: Annotated[int, Field(ge=0)] | None = None,
+    max_words: Annotated[int, Field(ge=0)] | None = None,
+    min_chars: Annotated[int, Field(ge=0)] | None = None,
+    max_chars: Annotated[int, Field(ge=0)] | None = None,
+    target_words: Annotated[int, Field(ge=1)] | None = None,
     on: str | None = None,
 ) -> Score:
     """Word and character bounds veto; 0…1, higher is nearer to `target_words` (1 without a target).

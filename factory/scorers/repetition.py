@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
 
 from factory.scorers import Context, shorten, text_of, traits, veto
 from factory.scorers.coded import batches, code, code_words, repeating
@@ -95,8 +98,8 @@ def repetition(
     candidates: Sequence[Candidate],
     context: Context,
     *,
-    ngram: int = 4,
-    max_share: float = 0.4,
+    ngram: Annotated[int, Field(ge=1)] = 4,
+    max_share: Annotated[float, Field(ge=0, le=1)] = 0.4,
     on: str | None = None,
 ) -> list[Score]:
     """1 − the share of the text that repeats itself, 0…1, higher is better; more than `max_share` vetoes.
