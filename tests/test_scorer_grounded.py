@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from verifier_calls import call, context
 
@@ -180,6 +180,8 @@ def test_a_megabyte(text: str) -> None:
     assert score("1998", {"text": text[:200_000]}, allow_computed=True).value is not None
 
 
+@example("0\u00adA0")
+@example("A\u200bB C")
 @given(st.text(max_size=200))
 def test_a_text_is_grounded_in_itself(text: str) -> None:
     assert score(text, {"text": text}, names="veto").value == 1.0

@@ -14,7 +14,7 @@ from typing import Literal
 from factory.errors import UsageError
 from factory.scorers import Context, as_text, column, shorten, text_of, traits, veto
 from factory.scorers.citation import MARKER, source_text
-from factory.scorers.matching import Source, look_in
+from factory.scorers.matching import Source, look_in, visible
 from factory.scorers.numerals import Mention, find_numbers, plain_digits
 from factory.types import Candidate, Score
 
@@ -181,6 +181,7 @@ def find_names(text: str) -> list[str]:
     Crude: it knows no language. Words in capitals count too, `I` does not. Scripts without case have none.
     """
     found: dict[str, None] = {}
+    text = visible(text)
     for start, run in _runs(text):
         if len(run) == 1 and (len(run[0]) == 1 or _begins_sentence(text, start)):
             continue

@@ -8,10 +8,11 @@ import unicodedata
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff\u200e\u200f"), None)
 _SIGNS = {
     **dict.fromkeys(map(ord, '‘’‚‛′`´“”„‟″«»‹›「」『』＂＇"'), "'"),
     **dict.fromkeys(map(ord, "‐‑‒–—―−﹣－"), "-"),
-    **dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff\u200e\u200f"), None),
+    **_INVISIBLE,
 }
 _SPACES = re.compile(r"\s+")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
@@ -24,6 +25,11 @@ def plain(text: str) -> str:
     elif '"' in text or "`" in text:
         text = text.translate(_SIGNS)
     return _SPACES.sub(" ", text.casefold())
+
+
+def visible(text: str) -> str:
+    """The text in the Unicode form in which words are looked up, without zero-width signs: they part no words."""
+    return text if text.isascii() else unicodedata.normalize("NFKC", text).translate(_INVISIBLE)
 
 
 @dataclass(frozen=True, slots=True)
