@@ -37,10 +37,10 @@ def compile_job(recipe: Recipe, names: Collection[str] = ()) -> Job:
     plan = compile_plan(recipe)
     steps = compile_steps(plan, names)
     columns = tuple(dataset_columns(plan, steps))
-    names = [name for name, _ in columns]
+    every = [name for name, _ in columns]
     output = [column.name for step in steps for column in step.output.columns]
     scope = {*recipe.vary, "row", *(["source"] if recipe.from_ else []), *(step.name for step in steps[:-1])}
-    filters = compile_filters(recipe.filter, names, output=output, scope=scope, place=recipe.place)
-    passes = compile_passes(recipe.whole_set, names, output=output, scope=scope, place=recipe.place)
+    filters = compile_filters(recipe.filter, every, output=output, scope=scope, place=recipe.place)
+    passes = compile_passes(recipe.whole_set, every, output=output, scope=scope, place=recipe.place)
     check_preference(recipe, steps)
     return Job(plan, steps, columns, filters, passes)

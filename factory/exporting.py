@@ -235,35 +235,41 @@ class ParquetLines:
         self._guard(self._writer.close)
 
 
-class DatasetWriter:
-    """`data/<split>-<12 digits of its SHA-256>.parquet` of accepted rows, in the order they are committed.
+class SplitFiles:
+    """`<folder>/<split>-<12 digits of its SHA-256>.parquet`, written line by line; `meta` is a struct of every line.
 
     The digits keep `datasets` from serving another file: it knows a local dataset by the names in its card, not by
     path or time, so files of one name in two runs, or before and after an extension, would share a cache entry.
     """
 
-    def __init__(self, directory: Path, plan: Plan, columns: Sequence[tuple[str, str]]):
-        self.directory = directory
-        self.columns = tuple(columns)
+    def __init__(
+        self,
+        directory: Path,
+        folder: str,
+        plan: Plan,
+        columns: Sequence[tuple[str, str]],
+        meta: Sequence[tuple[str, str]],
+    ):
+        self._folder = folder
         self._plan = plan
         splits = ["train", "test"] if plan.recipe.export.test_fraction else ["train"]
         self._files = {
-            split: ParquetLines(directory / "data" / f"{split}.parquet", columns, nested={"meta": META})
+            split: ParquetLines(directory / folder / f"{split}.parquet", columns, nested={"meta": meta})
             for split in splits
         }
         self._paths: dict[str, str] = {}
 
-    def write(self, row: DatasetRow) -> None:
-        split = split_of(self._plan, row.meta["row"])
-        self._files[split].write({**row.columns, "meta": dict(row.meta)})
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Add a line to the split of its row (`meta.row`)."""
+        self._files[split_of(self._plan, line["meta"]["row"])].write(line)
 
     def close(self) -> dict[str, int]:
-        """Finish the files and name them by their content. Rows by split."""
+        """Finish the files and name them by their content. Lines by split."""
         for split, file in self._files.items():
             file.close()
             name = f"{split}-{sha256_file(file.path)[:12]}.parquet"
             file.path.rename(file.path.with_name(name))
-            self._paths[split] = f"data/{name}"
+            self._paths[split] = f"{self._folder}/{name}"
         return {split: file.rows for split, file in self._files.items()}
 
     def paths(self) -> dict[str, str]:

@@ -14,7 +14,7 @@ from factory import files
 from factory.auditing import audit_rows, failed
 from factory.card import CardFacts, render_card
 from factory.curation import Committed
-from factory.exporting import DatasetWriter, RejectsWriter, dataset_row
+from factory.exporting import META, RejectsWriter, SplitFiles, dataset_row
 from factory.planning import Plan
 from factory.preference_files import CONFIG, PreferenceWriter
 from factory.run_dir import RunDir, publish
@@ -39,7 +39,7 @@ class Outputs:
     pairs: PreferenceWriter | None = field(init=False, default=None)
     pair_splits: dict[str, int] = field(init=False, default_factory=dict)
     examples: list[dict[str, Any]] = field(default_factory=list)
-    _dataset: DatasetWriter = field(init=False)
+    _dataset: SplitFiles = field(init=False)
     _rejects: RejectsWriter = field(init=False)
 
     def __post_init__(self) -> None:
@@ -48,7 +48,7 @@ class Outputs:
                 shutil.rmtree(self.run.building)
         except OSError as error:
             raise files.storage_fault(error, self.run.building) from error
-        self._dataset = DatasetWriter(self.run.building, self.plan, self.columns)
+        self._dataset = SplitFiles(self.run.building, "data", self.plan, self.columns, META)
         self._rejects = RejectsWriter(self._rejects_path)
         if (preference := self.plan.recipe.export.preference) is not None:
             self.pairs = PreferenceWriter(self.run.building, self.plan, preference)
@@ -74,7 +74,7 @@ class Outputs:
                 self._rejects.write(verdict, outcome.variation.values)
 
     def _keep(self, row: DatasetRow, pair: Mapping[str, Any] | None) -> None:
-        self._dataset.write(row)
+        self._dataset.write(row.flat())
         if self.pairs is not None and pair is not None:
             self.pairs.write(pair)
         if len(self.examples) < EXAMPLES:

@@ -8,8 +8,7 @@ from typing import Any
 
 from factory.curation import Committed
 from factory.errors import Place, RecipeError, nearest
-from factory.exporting import ParquetLines, row_id, scores_json, split_of
-from factory.files import sha256_file
+from factory.exporting import SplitFiles, row_id, scores_json
 from factory.generating import Step
 from factory.planning import Plan
 from factory.preference import Pair, Pairing, response_text
@@ -84,12 +83,8 @@ class PreferenceWriter:
         self._config = config
         kind = "messages" if config.form == "conversational" else "str"
         columns = [*((name, kind) for name in ("prompt", "chosen", "rejected")), *SCORES]
-        splits = ["train", "test"] if plan.recipe.export.test_fraction else ["train"]
-        self._files = {
-            split: ParquetLines(directory / CONFIG / f"{split}.parquet", columns, nested={"meta": META})
-            for split in splits
-        }
-        self._paths: dict[str, str] = {}
+        self._any = False
+        self._files = SplitFiles(directory, CONFIG, plan, columns, META)
 
     def make(self, outcome: RowOutcome, committed: Committed) -> Mapping[str, Any] | None:
         """The pair of a committed row as the dataset holds it; None where it has none."""
@@ -98,7 +93,8 @@ class PreferenceWriter:
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Add a pair, in row order."""
-        self._files[split_of(self._plan, line["meta"]["row"])].write(line)
+        self._files.write(line)
+        self._any = True
 
     def _columns(self, outcome: RowOutcome, pair: Pair) -> dict[str, Any]:
         answers = [response_text(one.candidate, self._config.response) for one in (pair.chosen, pair.rejected)]
@@ -133,14 +129,9 @@ class PreferenceWriter:
         }
 
     def close(self) -> dict[str, int]:
-        """Finish the files and name them by their content. Pairs by split."""
-        for split, file in self._files.items():
-            file.close()
-            name = f"{split}-{sha256_file(file.path)[:12]}.parquet"
-            file.path.rename(file.path.with_name(name))
-            self._paths[split] = f"{CONFIG}/{name}"
-        return {split: file.rows for split, file in self._files.items()}
+        """Finish the files. Pairs by split."""
+        return self._files.close()
 
     def paths(self) -> dict[str, str]:
         """The finished files by split, relative to the dataset's directory; none where there is no pair at all."""
-        return dict(self._paths) if any(file.rows for file in self._files.values()) else {}
+        return self._files.paths() if self._any else {}

@@ -23,9 +23,10 @@ from factory.curation import item_of
 from factory.errors import FactoryError, Place, RecipeError, UsageError
 from factory.files import is_storage_fault, storage_fault
 from factory.filters import Columns, Item, as_columns, text_of
-from factory.filters.keying import Key, shorten
+from factory.filters.keying import Key
 from factory.minhash import banding, shingles
 from factory.postings import Growing
+from factory.scorers import shorten
 from factory.types import STAGES, DatasetRow, RowOutcome, Scored, Verdict
 
 PlaceMaker = Callable[..., Place]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from factory.calling import Calls, OpenModel, worst_case
@@ -106,19 +107,26 @@ def _scorer_bounds(generation: Generation, step: Step, row: int, prompt: int, sc
 def _own_words(generation: Generation, scorer: Scorer, options: Mapping[str, Any]) -> int:
     """Bytes that a scorer's own prompt adds to a call: by its own word, or all texts in its options."""
     known = getattr(scorer.plugin, "prompt_bytes", None)
-    return int(known) if known is not None else sum(len(text.encode()) for text in _texts(options, generation))
+    return (
+        int(known)
+        if known is not None
+        else sum(len(text.encode()) for text in option_texts(options, generation.recipe.base))
+    )
 
 
-def _texts(value: Any, generation: Generation) -> Iterator[str]:
-    """All texts in a scorer's options; of a prompt's file that is named there, what is in it."""
+def option_texts(value: Any, base: Path) -> Iterator[str]:
+    """All texts in a scorer's options; of a prompt's file that is named there, what is in it.
+
+    `base`: the directory that the recipe's paths start from.
+    """
     if isinstance(value, Mapping):
         for inner in value.values():
-            yield from _texts(inner, generation)
+            yield from option_texts(inner, base)
     elif isinstance(value, list | tuple):
         for inner in value:
-            yield from _texts(inner, generation)
+            yield from option_texts(inner, base)
     elif isinstance(value, str):
-        path = find_file(value, generation.recipe.base) if is_path(value, TEMPLATE_SUFFIXES) else None
+        path = find_file(value, base) if is_path(value, TEMPLATE_SUFFIXES) else None
         yield value if path is None else path.read_text(encoding="utf-8", errors="replace")
 
 

@@ -16,10 +16,10 @@ from factory.generating import Step, wants_json
 from factory.opening import Unopened, embedding_role
 from factory.prices import PriceTable, cost
 from factory.prompts import render
-from factory.recipe.files import find_file, is_path
 from factory.scoring import Scorer
 from factory.token_counts import TokenCounter, count_messages, counter_for
 from factory.types import Message, Usage
+from factory.worst_case import option_texts
 
 SAMPLED_ROWS = 48
 """Planned rows whose prompts are rendered."""
@@ -35,7 +35,6 @@ PROBE = (20.0, 30.0)
 """Prompt and completion tokens of a probe."""
 FORM_PROBES = Interval(1, 1, 2)
 """Probes that find out how a server takes a JSON form."""
-PROMPT_SUFFIXES = (".j2", ".jinja", ".md", ".txt")
 BYTES_PER_TOKEN = 5
 """Of English prose: for the words of a prompt that is not rendered."""
 REPAIR_WORDS = 120
@@ -250,23 +249,10 @@ def _calls(scorer: Scorer, n: int) -> Interval:
 
 def _own_words(job: Job, options: Mapping[str, Any], scorer: Scorer, count: TokenCounter) -> float:
     """Tokens of what a scorer says itself: all texts in its options, and the rest of its own prompt."""
-    texts = list(_texts(job, options))
+    texts = list(option_texts(options, job.recipe.base))
     told = sum(len(text.encode()) for text in texts)
     rest = max(0, getattr(scorer.plugin, "prompt_bytes", 0) - told)
     return sum(count(text).tokens for text in texts) + rest / BYTES_PER_TOKEN
-
-
-def _texts(job: Job, value: Any) -> Iterator[str]:
-    """All texts in a scorer's options; of a file that is named there, what is in it."""
-    if isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _texts(job, inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _texts(job, inner)
-    elif isinstance(value, str):
-        path = find_file(value, job.recipe.base) if is_path(value, PROMPT_SUFFIXES) else None
-        yield value if path is None else path.read_text(encoding="utf-8", errors="replace")
 
 
 def _probes(job: Job, models: Mapping[str, OpenModel]) -> dict[str, Amounts]:

@@ -53,9 +53,3 @@ class Key:
     def shown(self) -> str:
         """What it is called in a reason."""
         return f"`{self.on}`"
-
-
-def shorten(value: str, limit: int = 60) -> str:
-    """A key in a reason: one line of at most `limit` characters."""
-    line = " ".join(value[: 4 * limit].split())
-    return line if len(line) <= limit and len(value) <= 4 * limit else line[: limit - 1] + "…"

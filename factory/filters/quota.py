@@ -7,7 +7,8 @@ from fractions import Fraction
 
 from factory.errors import UsageError
 from factory.filters import Columns, Drop, Item
-from factory.filters.keying import Key, shorten
+from factory.filters.keying import Key
+from factory.scorers import shorten
 
 
 class Quota:
