@@ -15,6 +15,7 @@ from factory import seeds
 from factory.asking import SCORERS, VERDICT
 from factory.backends import Backend
 from factory.errors import RecipeError
+from factory.filters import NamedFilter
 from factory.generating import Generation, Step, form_of, wants_json
 from factory.journal import Stored
 from factory.parsing import server_schema
@@ -101,7 +102,7 @@ async def resolve_formats(generation: Generation) -> Mapping[tuple[str, str], St
     made now, RecipeError where `structured:` wants what cannot be had.
     """
     formats: dict[tuple[str, str], StructuredMode] = {}
-    for role, name, form in wanted_forms(generation.steps):
+    for role, name, form in wanted_forms(generation.steps, generation.filters):
         wanted = generation.calls.models[role].config.structured
         if wanted == "auto":
             formats[role, name] = await _find_format(generation, form, role)
@@ -110,10 +111,11 @@ async def resolve_formats(generation: Generation) -> Mapping[tuple[str, str], St
     return formats
 
 
-def wanted_forms(steps: Sequence[Step]) -> list[tuple[str, str, Form]]:
+def wanted_forms(steps: Sequence[Step], filters: Sequence[NamedFilter] = ()) -> list[tuple[str, str, Form]]:
     """(role, name in `Generation.formats`, form) of all that is to be answered in JSON.
 
-    A scorer says so by its attribute `schema`: the closed JSON Schema of its models' answers.
+    A scorer says so by its attribute `schema`: the closed JSON Schema of its models' answers. So does a filter, which
+    asks beside the scorers of the last step.
     """
     found = []
     for step in steps:
@@ -124,6 +126,11 @@ def wanted_forms(steps: Sequence[Step]) -> list[tuple[str, str, Form]]:
             schema = getattr(scorer.plugin, "schema", None)
             if schema is not None:
                 asking |= {role: Form(VERDICT, schema) for role in scorer.roles if role not in asking}
+        if step is steps[-1]:
+            for one in filters:
+                if one.schema is not None:
+                    writes = [role for role, task in one.tasks.items() if task == "generate" and role not in asking]
+                    asking |= {role: Form(VERDICT, one.schema) for role in writes}
         found += [(role, SCORERS + step.name, form) for role, form in sorted(asking.items())]
     return found
 

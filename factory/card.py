@@ -26,7 +26,8 @@ class PairFacts:
 @dataclass(frozen=True, slots=True)
 class CardFacts:
     """Everything the card tells. `rejected` counts candidates by stage, `models` are the manifest's facts, `scorers`
-    what `factory.scoring.telling` says of them.
+    what `factory.scoring.telling` says of them. `filters`: what filters tell of themselves; `flagged`: accepted rows
+    that they flagged, by stage.
     """
 
     plan: Plan
@@ -45,6 +46,8 @@ class CardFacts:
     version: str = ""
     passes: Sequence[PassResult] = ()
     scorers: Sequence[Mapping[str, Any]] = ()
+    filters: Sequence[Mapping[str, Any]] = ()
+    flagged: Mapping[str, int] = field(default_factory=dict)
     pairs: PairFacts | None = None
 
 
@@ -205,6 +208,14 @@ def _funnel(facts: CardFacts) -> str:
     if recipe.filter:
         told = ", ".join(f"`{spec.name}` {as_json(spec.options)}" for spec in recipe.filter)
         lines += ["", f"Filters, in row order: {told}."]
+    lines += [
+        f"- `{one['name']}` {key}: {_told(value)}"
+        for one in facts.filters
+        for key, value in one.items()
+        if key != "name"
+    ]
+    for stage, count in facts.flagged.items():
+        lines += ["", f"**{count:,} accepted rows are flagged** at stage `{stage}`: `meta.flags` says why."]
     if facts.passes:
         lines += ["", *_passes(facts)]
     if facts.reasons:
@@ -221,10 +232,15 @@ def _judges(facts: CardFacts) -> str:
     lines = ["## Judges and trained scorers", ""]
     for scorer in told:
         lines.append(f"- `{scorer['name']}` (step `{scorer['step']}`)")
-        for key, value in {**scorer.get("facts", {}), **scorer.get("report", {})}.items():
-            shown = value if isinstance(value, str) else as_json(value)
-            lines.append(f"  - {key}: {_cell(shown if len(shown) <= 600 else shown[:599] + '…')}")
+        facts_told = {**scorer.get("facts", {}), **scorer.get("report", {})}
+        lines += [f"  - {key}: {_told(value)}" for key, value in facts_told.items()]
     return "\n".join(lines)
+
+
+def _told(value: Any) -> str:
+    """A fact on one line."""
+    shown = value if isinstance(value, str) else as_json(value)
+    return _cell(shown if len(shown) <= 600 else shown[:599] + "…")
 
 
 def _preference(facts: CardFacts) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from factory.columns import dataset_columns
-from factory.filters import Filter, compile_filters
+from factory.filters import NamedFilter, compile_filters
 from factory.generating import Step, compile_steps
 from factory.planning import Plan, compile_plan
 from factory.preference_files import check_preference
@@ -21,7 +21,7 @@ class Job:
     plan: Plan
     steps: tuple[Step, ...]
     columns: tuple[tuple[str, str], ...]
-    filters: Sequence[Filter]
+    filters: Sequence[NamedFilter]
     passes: Sequence[NamedPass] = ()
 
     @property
@@ -40,7 +40,15 @@ def compile_job(recipe: Recipe, names: Collection[str] = ()) -> Job:
     every = [name for name, _ in columns]
     output = [column.name for step in steps for column in step.output.columns]
     scope = {*recipe.vary, "row", *(["source"] if recipe.from_ else []), *(step.name for step in steps[:-1])}
-    filters = compile_filters(recipe.filter, every, output=output, scope=scope, place=recipe.place)
+    filters = compile_filters(
+        recipe.filter,
+        every,
+        output=output,
+        scope=scope,
+        place=recipe.place,
+        base=recipe.base,
+        roles=tuple(recipe.models),
+    )
     passes = compile_passes(recipe.whole_set, every, output=output, scope=scope, place=recipe.place)
     check_preference(recipe, steps)
     return Job(plan, steps, columns, filters, passes)

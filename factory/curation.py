@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from factory.errors import FactoryError
-from factory.filters import Filter, Item
-from factory.types import STAGES, RowOutcome, Scored, Verdict
+from factory.filters import Drop, Filter, Item, prepared_for
+from factory.types import STAGES, Flag, RowOutcome, Scored, Verdict
 
 EXAMPLES = 3
 """Rejects of each stage that are kept as examples."""
@@ -25,11 +25,15 @@ _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What became of a row: (rank, candidate) of the accepted ones, and a verdict for every candidate."""
+    """What became of a row: (rank, candidate) of the accepted ones, and a verdict for every candidate.
+
+    `flags`: what filters say of accepted ones, by rank.
+    """
 
     row: int
     accepted: tuple[tuple[int, Scored], ...]
     verdicts: tuple[Verdict, ...]
+    flags: Mapping[int, tuple[Flag, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class Curation:
         self.accepted = 0
         self.committed = 0
         self._next_row = 0
+        self.flagged: Counter[str] = Counter()
         self._rejected: Counter[str] = Counter()
         self._reasons: Counter[tuple[str, str]] = Counter()
         self._kinds: Counter[str] = Counter()
@@ -137,6 +142,7 @@ class Curation:
 
     def _judge(self, outcome: RowOutcome) -> Committed:
         accepted: list[tuple[int, Scored]] = []
+        flags: dict[int, tuple[Flag, ...]] = {}
         verdicts = list(outcome.rejected)
         lowest = math.inf
         for offered, scored in enumerate(outcome.ranked):
@@ -148,23 +154,30 @@ class Curation:
                 verdict = self._offer(outcome, scored)
                 verdicts.append(verdict)
                 if verdict.accepted:
+                    if verdict.flags:
+                        flags[len(accepted)] = verdict.flags
+                        self.flagged.update({flag.stage for flag in verdict.flags})
                     accepted.append((len(accepted), scored))
                     self.accepted += 1
             lowest = min(lowest, scored.total)
-        return Committed(outcome.row, tuple(accepted), tuple(verdicts))
+        return Committed(outcome.row, tuple(accepted), tuple(verdicts), flags)
 
     def _offer(self, outcome: RowOutcome, scored: Scored) -> Verdict:
         """One candidate before all filters; the first that drops it decides."""
         if not self._filters:
             return Verdict(outcome.row, scored, True)
-        item = item_of(outcome, scored)
-        for one in self._filters:
-            drop = one.check(item)
-            if drop is not None:
-                return Verdict(outcome.row, scored, False, drop.stage, drop.reason, drop.matched)
-        for one in self._filters:
-            one.add(item)
-        return Verdict(outcome.row, scored, True)
+        item, prepared = item_of(outcome, scored), outcome.prepared
+        items = [prepared_for(item, number, prepared) if prepared else item for number in range(len(self._filters))]
+        flags: list[Flag] = []
+        for one, seen in zip(self._filters, items, strict=True):
+            found = one.check(seen)
+            if isinstance(found, Drop):
+                return Verdict(outcome.row, scored, False, found.stage, found.reason, found.matched)
+            if found is not None:
+                flags.append(found)
+        for one, seen in zip(self._filters, items, strict=True):
+            one.add(seen)
+        return Verdict(outcome.row, scored, True, flags=tuple(flags))
 
     def _count(self, verdicts: Sequence[Verdict]) -> None:
         for verdict in verdicts:

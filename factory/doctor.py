@@ -78,10 +78,11 @@ def examine(
     ]
     if recipe is None:
         return Examination(checks)
-    steps = compile_job(recipe).steps
+    job = compile_job(recipe)
     checks.append(_check("recipe", True, f"{recipe.name}: its prompts, axes and sources are in order"))
     models = {
-        role: asyncio.run(check_model(recipe, role, ask, notice, wanted_tasks(role, steps))) for role in recipe.models
+        role: asyncio.run(check_model(recipe, role, ask, notice, wanted_tasks(role, job.steps, job.filters)))
+        for role in recipe.models
     }
     return Examination([*checks, *map(_model, models.values())], models)
 

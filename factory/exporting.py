@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from factory.arrow_columns import make_table
 from factory.errors import FactoryError
 from factory.files import is_storage_fault, sha256_file, storage_fault
 from factory.planning import Plan
-from factory.types import NANO, DatasetRow, RowOutcome, Scored, Verdict
+from factory.types import NANO, DatasetRow, Flag, RowOutcome, Scored, Verdict
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,6 +40,9 @@ META = (
     ("cost_usd", "float"),
     ("prompt_sha", "str"),
 )
+
+FLAGS = ("flags", "str")
+"""The last field of `meta` where a filter of the recipe may flag rows: JSON text, null for a row without flags."""
 
 REJECTS = (
     ("row", "int"),
@@ -148,8 +152,18 @@ def scores_json(scored: Scored) -> str:
     return as_json(told)
 
 
-def dataset_row(plan: Plan, outcome: RowOutcome, rank: int, scored: Scored) -> DatasetRow:
-    """The accepted candidate as a row of the dataset. Nothing of base_url, call ids, attempts or time is in it."""
+def flags_json(flags: Sequence[Flag]) -> str | None:
+    """What filters say of a row that stays; None where they say nothing."""
+    return as_json([asdict(flag) for flag in flags]) if flags else None
+
+
+def dataset_row(
+    plan: Plan, outcome: RowOutcome, rank: int, scored: Scored, flags: Sequence[Flag] | None = None
+) -> DatasetRow:
+    """The accepted candidate as a row of the dataset. Nothing of base_url, call ids, attempts or time is in it.
+
+    `flags`: None where no filter flags rows, so that `meta` has no field for it.
+    """
     recipe, candidate = plan.recipe, scored.candidate
     source_columns = set(recipe.from_.carry if recipe.from_ else []) | set(recipe.carry)
     earlier = {key: value for key, value in outcome.columns.items() if key not in source_columns}
@@ -170,6 +184,8 @@ def dataset_row(plan: Plan, outcome: RowOutcome, rank: int, scored: Scored) -> D
         "cost_usd": None if nano is None else nano / NANO,
         "prompt_sha": outcome.prompt_sha,
     }
+    if flags is not None:
+        meta[FLAGS[0]] = flags_json(flags)
     return DatasetRow({**earlier, **(candidate.fields or {}), **carried}, meta)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,6 +54,8 @@ class RunFacts:
     previous: Mapping[str, Any]
     passes: Sequence[PassResult] = ()
     scorers: Sequence[Mapping[str, Any]] = ()
+    filters: Sequence[Mapping[str, Any]] = ()
+    flagged: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def accepted(self) -> int:
@@ -102,6 +104,7 @@ def finish(outputs: Outputs, facts: RunFacts) -> tuple[Ending, Result]:
         "splits": splits,
         "notices": list(facts.notices),
         **_told_passes(facts),
+        **_told_flags(facts),
         **_told_pairs(outputs),
     }
     return ending, Result(facts.run, summary, tuple(checks))
@@ -120,6 +123,11 @@ def _after_passes(facts: RunFacts, whole: WholeSet) -> RunFacts:
 
 def _told_passes(facts: RunFacts) -> dict[str, Any]:
     return {"whole_set": [asdict(result) for result in facts.passes]} if facts.passes else {}
+
+
+def _told_flags(facts: RunFacts) -> dict[str, Any]:
+    """Accepted rows that filters flagged, by stage."""
+    return {"flagged": dict(facts.flagged)} if facts.flagged else {}
 
 
 def _gate(ending: Ending, checks: Sequence[Check]) -> Ending:
@@ -201,6 +209,8 @@ def _card_facts(
         version=versions()["text-data-factory"],
         passes=facts.passes,
         scorers=facts.scorers,
+        filters=facts.filters,
+        flagged=facts.flagged,
         pairs=_pair_facts(outputs),
     )
 
@@ -222,6 +232,8 @@ def _manifest(
         "planned": facts.planned,
         "rejected": dict(facts.rejected),
         **_told_passes(facts),
+        **_told_flags(facts),
+        "filters": [dict(one) for one in facts.filters],
         "scorers": [dict(scorer) for scorer in facts.scorers],
         "reasons": [list(reason) for reason in facts.reasons],
         "models": model_facts(facts.served, facts.plan),

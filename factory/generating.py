@@ -14,14 +14,16 @@ from typing import Any
 from factory import seeds
 from factory.asking import Asking, scorer_context
 from factory.calling import Calls, OpenModel
+from factory.curation import item_of
 from factory.errors import RecipeError
+from factory.filters import NamedFilter, prepare
 from factory.journal import Stored
 from factory.parsing import Output, Parsed, compile_output, describe, repair_messages
 from factory.planning import Plan, known_names
 from factory.prompts import Template, render
 from factory.recipe import Recipe, ResolvedStep
 from factory.requesting import Form, StructuredMode, build_request, response_format
-from factory.scorers import Setup
+from factory.scorers import Context, Setup
 from factory.scoring import (
     Scorers,
     check_bounds,
@@ -70,7 +72,7 @@ class Generation:
     """What every row of a run shares.
 
     `n_modes`: per role, whether one request may ask for all candidates. `formats`: per role and step, how JSON is
-    asked for, where it is.
+    asked for, where it is. `filters`: those of the recipe; some ask models about a row while it is made.
     """
 
     plan: Plan
@@ -78,6 +80,7 @@ class Generation:
     calls: Calls
     n_modes: Mapping[str, bool] = field(default_factory=dict)
     formats: Mapping[tuple[str, str], StructuredMode] = field(default_factory=dict)
+    filters: Sequence[NamedFilter] = ()
 
     @property
     def recipe(self) -> Recipe:
@@ -230,14 +233,15 @@ async def make_row(generation: Generation, index: int) -> RowOutcome:
     for step in generation.steps:
         prompt = render(step.template, {**scope, **kept})
         prompt_sha = prompt.template_sha
-        ranked, verdicts, refused = await _run_step(row, step, prompt, {**scope, **kept})
+        context = _context(row, step, prompt, {**scope, **kept})
+        ranked, verdicts, refused = await _run_step(row, step, prompt, context)
         rejected += verdicts
         final = step is generation.steps[-1]
         if final or not ranked:
             columns |= _carried(plan, variation)
-            return RowOutcome(
-                variation, tuple(ranked) if final else (), tuple(rejected), row.cost, prompt_sha, kept, columns, refused
-            )
+            offered = tuple(ranked) if final else ()
+            outcome = RowOutcome(variation, offered, tuple(rejected), row.cost, prompt_sha, kept, columns, refused)
+            return await _prepare_filters(row, step, outcome, context)
         fields = ranked[0].candidate.fields or {}
         kept[step.name] = fields
         columns |= fields
@@ -245,6 +249,24 @@ async def make_row(generation: Generation, index: int) -> RowOutcome:
             Verdict(index, other, False, "select", f"step {step.name} keeps the best one") for other in ranked[1:]
         ]
     raise AssertionError("a plan has at least one step")
+
+
+def _context(row: _Row, step: Step, prompt: Prompt, scope: Mapping[str, Any]) -> Context:
+    """What the step's scorers see, and the filters that ask models."""
+    generation = row.generation
+    asking = Asking(generation.calls, generation.recipe.name, generation.recipe.seed, generation.formats)
+    return scorer_context(asking, row.variation, step.name, prompt, scope, row.count)
+
+
+async def _prepare_filters(row: _Row, step: Step, outcome: RowOutcome, context: Context) -> RowOutcome:
+    """The outcome with what filters ask models of the candidates that may be offered to them; its cost is the row's."""
+    filters = row.generation.filters
+    if not any(one.tasks for one in filters):
+        return outcome
+    keep = step.config.keep
+    offered = outcome.ranked if keep.fallback else outcome.ranked[: keep.top_k]
+    prepared = await prepare(filters, [item_of(outcome, scored) for scored in offered], context)
+    return replace(outcome, prepared=prepared, cost=row.cost)
 
 
 def _carried(plan: Plan, variation: Variation) -> dict[str, Any]:
@@ -255,7 +277,7 @@ def _carried(plan: Plan, variation: Variation) -> dict[str, Any]:
 
 
 async def _run_step(
-    row: _Row, step: Step, prompt: Prompt, scope: Mapping[str, Any]
+    row: _Row, step: Step, prompt: Prompt, context: Context
 ) -> tuple[list[Scored], list[Verdict], bool]:
     """The step's eligible candidates, best first; its verdicts; and whether every call was refused."""
     index = row.variation.row
@@ -274,12 +296,9 @@ async def _run_step(
         else:
             parsed.append(with_fields(candidate, result.fields))
     refused = all(refusal for _, refusal in answers)
-    generation = row.generation
-    asking = Asking(generation.calls, generation.recipe.name, generation.recipe.seed, generation.formats)
-    context = scorer_context(asking, row.variation, step.name, prompt, scope, row.count)
     scored = await score(step.scorers, parsed, context)
     ranked, selected = select(scored, step.config.keep)
-    diversity = step.config.keep.diversity if step is generation.steps[-1] else None
+    diversity = step.config.keep.diversity if step is row.generation.steps[-1] else None
     ranked, without = await diversify(ranked, diversity, context)
     return list(ranked), [*verdicts, *selected, *without], refused
 

@@ -9,6 +9,7 @@ from factory.backends import Backend, tasks_of
 from factory.batch_jobs import BATCH_ROWS, open_courier
 from factory.calling import OpenModel
 from factory.errors import FactoryError, Place, RecipeError, UsageError
+from factory.filters import NamedFilter
 from factory.generating import Step
 from factory.planning import Plan
 from factory.prices import price_for
@@ -43,11 +44,12 @@ class Unopened:
         return None
 
 
-def used_roles(recipe: Recipe, steps: Sequence[Step]) -> list[str]:
-    """Roles that steps write with, that a scorer asks, or that embed what is kept, in the recipe's order."""
+def used_roles(recipe: Recipe, steps: Sequence[Step], filters: Sequence[NamedFilter] = ()) -> list[str]:
+    """Roles that write, that a scorer or a filter asks, or that embed what is kept, in the recipe's order."""
     roles = {role for step in steps for role, _ in step.config.models}
     roles |= {role for step in steps for spec in step.config.score for role in spec.roles}
     roles |= {role for step in steps if (role := embedding_role(step)) is not None}
+    roles |= {role for one in filters for role in one.tasks}
     return [role for role in recipe.models if role in roles]
 
 
@@ -71,13 +73,15 @@ def open_backend(config: ModelConfig) -> Backend:
     return backend
 
 
-def open_models(plan: Plan, steps: Sequence[Step], *, must_open: bool) -> dict[str, OpenModel]:
+def open_models(
+    plan: Plan, steps: Sequence[Step], filters: Sequence[NamedFilter] = (), *, must_open: bool
+) -> dict[str, OpenModel]:
     """Open every model the run uses. `must_open` False: one that cannot be opened may still be replayed.
 
     Raises UsageError (no key in the environment, an absent extra).
     """
     opened: dict[str, OpenModel] = {}
-    for role in used_roles(plan.recipe, steps):
+    for role in used_roles(plan.recipe, steps, filters):
         config = plan.recipe.models[role]
         try:
             backend = open_backend(config)
@@ -104,7 +108,7 @@ WHAT: dict[Task, str] = {
 }
 
 
-def wanted_tasks(role: str, steps: Sequence[Step]) -> dict[Task, str]:
+def wanted_tasks(role: str, steps: Sequence[Step], filters: Sequence[NamedFilter] = ()) -> dict[Task, str]:
     """What a model is there for, and who wants it first."""
     wanted: dict[Task, str] = {}
     for step in steps:
@@ -115,15 +119,20 @@ def wanted_tasks(role: str, steps: Sequence[Step]) -> dict[Task, str]:
                 wanted.setdefault(scorer.traits.task, f"the scorer `{scorer.name}`")
         if role == embedding_role(step):
             wanted.setdefault("embed", "`keep: diversity`")
+    for one in filters:
+        if role in one.tasks:
+            wanted.setdefault(one.tasks[role], f"the filter `{one.name}`")
     return wanted
 
 
-def check_tasks(recipe: Recipe, steps: Sequence[Step], models: dict[str, OpenModel]) -> None:
+def check_tasks(
+    recipe: Recipe, steps: Sequence[Step], models: dict[str, OpenModel], filters: Sequence[NamedFilter] = ()
+) -> None:
     """Whether every model can do what it is there for: write, or measure what is written. Raises RecipeError."""
     faults: list[Place] = []
     for role, model in models.items():
         able = tasks_of(model.backend)
-        for task, who in wanted_tasks(role, steps).items():
+        for task, who in wanted_tasks(role, steps, filters).items():
             if task not in able and not isinstance(model.backend, Unopened):
                 message = f"{model.config.name} cannot {WHAT[task]}, which {who} needs"
                 hint = f"it can {', '.join(told for one, told in WHAT.items() if one in able) or 'do nothing known'}"
@@ -141,7 +150,9 @@ def check_open(models: dict[str, OpenModel]) -> None:
             raise model.backend.error
 
 
-def check_budget(recipe: Recipe, models: dict[str, OpenModel], steps: Sequence[Step]) -> None:
+def check_budget(
+    recipe: Recipe, models: dict[str, OpenModel], steps: Sequence[Step], filters: Sequence[NamedFilter] = ()
+) -> None:
     """With a budget every call needs a worst case: a known price, and `max_tokens` of a model that writes.
 
     Raises RecipeError.
@@ -168,7 +179,7 @@ def check_budget(recipe: Recipe, models: dict[str, OpenModel], steps: Sequence[S
                     hint="give it a `price: {input: …, output: …}` in USD per million tokens",
                 )
             )
-        if model.config.max_tokens is None and "generate" in wanted_tasks(role, steps):
+        if model.config.max_tokens is None and "generate" in wanted_tasks(role, steps, filters):
             faults.append(
                 recipe.place(
                     "models",

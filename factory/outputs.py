@@ -14,7 +14,7 @@ from factory import files
 from factory.auditing import audit_rows, failed
 from factory.card import CardFacts, render_card
 from factory.curation import Committed
-from factory.exporting import META, RejectsWriter, SplitFiles, dataset_row
+from factory.exporting import FLAGS, META, RejectsWriter, SplitFiles, dataset_row
 from factory.planning import Plan
 from factory.preference_files import CONFIG, PreferenceWriter
 from factory.run_dir import RunDir, publish
@@ -29,12 +29,14 @@ class Outputs:
     """The dataset and the rejects of a run, in the making. `write` is the sink of the window.
 
     With passes over the whole set accepted rows wait in `whole` until `close`, and their preference pairs with them.
+    `flags`: a filter may flag rows, so `meta` has a field for that.
     """
 
     run: RunDir
     plan: Plan
     columns: Sequence[tuple[str, str]]
     passes: Sequence[NamedPass] = ()
+    flags: bool = False
     whole: WholeSet | None = field(init=False, default=None)
     pairs: PreferenceWriter | None = field(init=False, default=None)
     pair_splits: dict[str, int] = field(init=False, default_factory=dict)
@@ -48,7 +50,8 @@ class Outputs:
                 shutil.rmtree(self.run.building)
         except OSError as error:
             raise files.storage_fault(error, self.run.building) from error
-        self._dataset = SplitFiles(self.run.building, "data", self.plan, self.columns, META)
+        meta = (*META, FLAGS) if self.flags else META
+        self._dataset = SplitFiles(self.run.building, "data", self.plan, self.columns, meta)
         self._rejects = RejectsWriter(self._rejects_path)
         if (preference := self.plan.recipe.export.preference) is not None:
             self.pairs = PreferenceWriter(self.run.building, self.plan, preference)
@@ -63,7 +66,8 @@ class Outputs:
         """One committed row: what was accepted into the dataset, everything else into the rejects."""
         pair = None if self.pairs is None else self.pairs.make(outcome, committed)
         for rank, scored in committed.accepted:
-            row = dataset_row(self.plan, outcome, rank, scored)
+            flags = committed.flags.get(rank, ()) if self.flags else None
+            row = dataset_row(self.plan, outcome, rank, scored, flags)
             chosen = pair if rank == 0 else None
             if self.whole is None:
                 self._keep(row, chosen)

@@ -129,7 +129,8 @@ def _seldom_collecting() -> Iterator[None]:
 
 def _begin(session: Session) -> Walk:
     job, recipe = session.job, session.job.recipe
-    outputs = Outputs(session.run, job.plan, job.columns, job.passes)
+    flags = any(one.flags for one in job.filters)
+    outputs = Outputs(session.run, job.plan, job.columns, job.passes, flags)
     target = None if recipe.rows == "all" else recipe.rows
     keep = job.steps[-1].config.keep
     curation = Curation(job.filters, target, keep.fallback, keep.top_k)
@@ -283,6 +284,8 @@ def _facts(walk: Walk, ending: Ending) -> RunFacts:
         notice=calls.notice,
         previous=read_manifest(session.run) or {},
         scorers=[told for step in session.job.steps for told in scorer_facts(step.name, step.scorers)],
+        filters=[{"name": one.name, **one.facts} for one in session.job.filters if one.facts],
+        flagged=dict(sorted(walk.curation.flagged.items())),
     )
 
 

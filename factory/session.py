@@ -48,7 +48,7 @@ class Session:
 
     def generation(self) -> Generation:
         """What rows share, before it is known how candidates are asked for."""
-        return Generation(self.job.plan, self.job.steps, self.calls)
+        return Generation(self.job.plan, self.job.steps, self.calls, filters=self.job.filters)
 
 
 @asynccontextmanager
@@ -62,10 +62,10 @@ async def open_session(job: Job, options: RunOptions) -> AsyncIterator[Session]:
     run = choose_run_dir(plan, options.out, options.runs_dir)
     check_plan(run, plan)
     warm = options.replay or bool(options.reuse) or any(run.journal.glob("*.sqlite"))
-    models = open_models(plan, job.steps, must_open=not warm)
+    models = open_models(plan, job.steps, job.filters, must_open=not warm)
     try:
-        check_tasks(plan.recipe, job.steps, models)
-        check_budget(plan.recipe, models, job.steps)
+        check_tasks(plan.recipe, job.steps, models, job.filters)
+        check_budget(plan.recipe, models, job.steps, job.filters)
         with hold(run.path):
             check_plan(run, plan)
             start(run, plan)

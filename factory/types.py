@@ -221,10 +221,19 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
+class Flag:
+    """What a filter says of a row that stays: the stage where it would have fallen, and why."""
+
+    stage: str
+    reason: str
+    matched: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The end of one candidate: accepted, or rejected at a stage (see `STAGES`) for a reason.
 
-    `matched` names what a duplicate or a contaminated row matched.
+    `matched` names what a duplicate or a contaminated row matched. `flags`: what filters say of an accepted one.
     """
 
     row: int
@@ -233,6 +242,7 @@ class Verdict:
     stage: str = ""
     reason: str = ""
     matched: str | None = None
+    flags: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +292,7 @@ class RowOutcome:
     `ranked`: the last step's eligible candidates, best first (−total, index), or by `keep: diversity`. `rejected`:
     verdicts already given (stages call, parse, score, select). `cost`: the sum over the row's usable responses.
     `context`: what each step kept, by step name. `refused`: the row got no candidate because its calls failed for good.
+    `prepared`: what filters found with models, by (number of the filter, index of the candidate).
     """
 
     variation: Variation
@@ -292,6 +303,7 @@ class RowOutcome:
     context: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     columns: Mapping[str, Any] = field(default_factory=dict)
     refused: bool = False
+    prepared: Mapping[tuple[int, int], Any] = field(default_factory=dict)
 
     @property
     def row(self) -> int:

@@ -77,7 +77,7 @@ def _repair_bound(step: Step, model: OpenModel, request: Request) -> int:
 
 
 def _scorer_bounds(generation: Generation, step: Step, row: int, prompt: int, scope: Mapping[str, Any]) -> list[int]:
-    """What each call of the step's scorers, and for `keep: diversity`, can cost that is not made yet.
+    """What each call of the step's scorers, of filters, and for `keep: diversity`, can cost that is not made yet.
 
     `prompt`: bytes of the row's prompt. A panel's calls are shared evenly by its models.
     """
@@ -97,6 +97,11 @@ def _scorer_bounds(generation: Generation, step: Step, row: int, prompt: int, sc
             bounds.setdefault(role, []).extend([one] * -(-most // len(scorer.roles)))
     if (embeds := embedding_role(step)) is not None:
         bounds.setdefault(embeds, []).extend([_asked_bound(calls.models[embeds], "embed", answer)] * n)
+    for asker in generation.filters if step is generation.steps[-1] else ():
+        size = fixed + answer + int(getattr(asker.inner, "prompt_bytes", 0))
+        for role, task in asker.tasks.items():
+            share = -(-asker.calls // len(asker.tasks))
+            bounds.setdefault(role, []).extend([_asked_bound(calls.models[role], task, size)] * (n * share))
     made = _made(generation, step, row) if bounds else Counter()
     left: list[int] = []
     for role, costs in bounds.items():

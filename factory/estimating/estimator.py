@@ -51,7 +51,7 @@ def estimate_recipe(recipe: Recipe, options: RunOptions, *, pilot: int | None = 
 
 def open_unasked(job: Job) -> dict[str, OpenModel]:
     """The models of a recipe, as far as they can be opened here. What runs in process is free, installed or not."""
-    models = open_models(job.plan, job.steps, must_open=False)
+    models = open_models(job.plan, job.steps, job.filters, must_open=False)
     for role, model in models.items():
         if isinstance(model.backend, Unopened) and model.config.backend in IN_PROCESS:
             models[role] = replace(model, price=price_for(model.config, local=True))

@@ -236,6 +236,20 @@ def _judges(
             yield "judge" if writes else "score", role, amounts
     if (embeds := embedding_role(step)) is not None:
         yield "score", embeds, _amounts(models[embeds], Interval(0, n, n), answer, Interval.exactly(0))
+    for one in job.filters if step is job.steps[-1] else ():
+        keep = step.config.keep
+        offered = n if keep.fallback else min(n, keep.top_k)
+        for role, task in one.tasks.items():
+            writes = task == "generate"
+            most = offered * -(-one.calls // len(one.tasks))
+            calls = Interval(0, offered, most)
+            words = Interval.exactly(getattr(one.inner, "prompt_bytes", 0) / BYTES_PER_TOKEN)
+            verdict = guess_answer(models[role]) if writes else Interval.exactly(0)
+            yield (
+                "judge" if writes else "score",
+                role,
+                _amounts(models[role], calls, answer + words, verdict.times(calls)),
+            )
 
 
 def _calls(scorer: Scorer, n: int) -> Interval:
@@ -267,8 +281,11 @@ def _probes(job: Job, models: Mapping[str, OpenModel]) -> dict[str, Amounts]:
             if wants_json(step) and model.config.structured == "auto" and _unknown_structure(model):
                 found += FORM_PROBES
             counts[role] = counts.get(role, Interval.exactly(0)) + found
-        asking = [scorer for scorer in step.scorers.scorers if getattr(scorer.plugin, "schema", None) is not None]
-        for role in sorted({role for scorer in asking for role in scorer.roles}):
+        asking = {role for one in step.scorers.scorers if getattr(one.plugin, "schema", None) for role in one.roles}
+        if step is job.steps[-1]:
+            writes = [(one, role) for one in job.filters for role, task in one.tasks.items() if task == "generate"]
+            asking |= {role for one, role in writes if one.schema is not None}
+        for role in sorted(asking):
             if models[role].config.structured == "auto" and _unknown_structure(models[role]):
                 counts[role] = counts.get(role, Interval.exactly(0)) + FORM_PROBES
     prompt, completion = (Interval.exactly(tokens) for tokens in PROBE)

@@ -80,7 +80,7 @@ async def read_sample(job: Job, models: dict[str, OpenModel], journal: Journal) 
 
 
 async def _replay(job: Job, calls: Calls, sample: Sample) -> None:
-    generation = Generation(job.plan, job.steps, calls)
+    generation = Generation(job.plan, job.steps, calls, filters=job.filters)
     keep = job.steps[-1].config.keep
     curation = Curation(job.filters, None, keep.fallback, keep.top_k)
     limit = job.plan.size if job.plan.size is not None else job.recipe.max_rows_planned() or 0

@@ -2,6 +2,9 @@
 
 A filter is a function `f(fields, scope, *, options…) -> str | None` (a reason drops the row), or a class whose
 keyword-only parameters are its options, with `check` and `add`; see `Filter`.
+
+A filter itself calls no model: curation looks at one row after the other, and nobody should wait there. What it wants
+to know of models it asks in `prepare`, while the row is made.
 """
 
 from __future__ import annotations
@@ -9,11 +12,15 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from factory import registry
 from factory.errors import FactoryError, Place, RecipeError, UsageError, nearest
+from factory.scorers import Context
+from factory.together import together
+from factory.types import Flag, Task
 
 STAGES = ("filter", "decontaminate", "dedup")
 """Where a filter may drop a candidate."""
@@ -21,12 +28,16 @@ STAGES = ("filter", "decontaminate", "dedup")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A candidate as filters see it: `fields` are its dataset columns, `scope` what its prompt could name."""
+    """A candidate as filters see it: `fields` are its dataset columns, `scope` what its prompt could name.
+
+    `prepared`: what the filter's own `prepare` gave for it.
+    """
 
     row: int
     index: int
     fields: Mapping[str, Any]
     scope: Mapping[str, Any]
+    prepared: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +53,31 @@ class Drop:
 class Columns:
     """What filters may name: all dataset columns, those of the recipe's `output` among them, and the prompt's scope.
 
-    `scope` is None where it is not known beforehand.
+    `scope` is None where it is not known beforehand. `base`: the directory that paths of the recipe start from.
     """
 
     every: tuple[str, ...]
     output: tuple[str, ...]
     scope: frozenset[str] | None = None
+    base: Path = Path()
 
 
 @runtime_checkable
 class Filter(Protocol):
     """`check` judges a candidate and keeps nothing; `add` is called for each accepted one, in row order.
 
-    A filter may also have `bind(self, columns: Columns) -> None`, called once before the first row: it raises
-    UsageError where an option does not fit the columns.
+    A filter may also have
+    - `bind(self, columns: Columns) -> None`, called once before the first row: it raises UsageError where an option
+      does not fit the columns;
+    - `tasks`, a mapping from the roles of the models that it asks to what they must be able to do, and with it
+      `async prepare(self, item: Item, context: Context) -> Any`, awaited for every candidate that may be offered
+      while its row is made: `context.ask` is journaled as that of scorers is. What it gives is `item.prepared` later.
+      `schema` is the closed JSON Schema of the answers, where they have one; `calls`: at most so many a candidate;
+    - `flags`, true where `check` may give a `Flag`: the row stays, and its `meta.flags` says why;
+    - `facts`, a mapping of what card and manifest tell of it.
     """
 
-    def check(self, item: Item) -> Drop | None: ...
+    def check(self, item: Item) -> Drop | Flag | None: ...
 
     def add(self, item: Item) -> None: ...
 
@@ -92,16 +111,42 @@ class NamedFilter:
 
     name: str
     inner: Filter
+    tasks: Mapping[str, Task] = field(default_factory=dict)
 
-    def check(self, item: Item) -> Drop | None:
-        drop = self._call(self.inner.check, item)
-        if drop is None:
+    @property
+    def flags(self) -> bool:
+        return bool(getattr(self.inner, "flags", False))
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        return getattr(self.inner, "facts", None) or {}
+
+    @property
+    def schema(self) -> Mapping[str, Any] | None:
+        return getattr(self.inner, "schema", None)
+
+    @property
+    def calls(self) -> int:
+        """Questions at most for one candidate."""
+        return int(getattr(self.inner, "calls", len(self.tasks)))
+
+    async def prepare(self, item: Item, context: Context) -> Any:
+        try:
+            return await self.inner.prepare(item, context)  # type: ignore[attr-defined]  # `tasks` promises it
+        except UsageError as error:
+            raise self._failure(item, error.message, error.hint) from error
+
+    def check(self, item: Item) -> Drop | Flag | None:
+        found = self._call(self.inner.check, item)
+        if found is None:
             return None
-        if not isinstance(drop, Drop):
-            raise self._failure(item, f"`check` returned {drop!r}", "return None or a factory.filters.Drop")
-        if drop.stage not in STAGES:
-            raise self._failure(item, f"it drops at the stage `{drop.stage}`", nearest(drop.stage, STAGES))
-        return drop
+        if not isinstance(found, Drop | Flag):
+            raise self._failure(item, f"`check` returned {found!r}", "return None or a factory.filters.Drop")
+        if found.stage not in STAGES:
+            raise self._failure(item, f"it drops at the stage `{found.stage}`", nearest(found.stage, STAGES))
+        if isinstance(found, Flag) and not self.flags:
+            raise self._failure(item, "it flags a row and has no `flags = True`", "say so in the class")
+        return found
 
     def add(self, item: Item) -> None:
         self._call(self.inner.add, item)
@@ -126,28 +171,61 @@ def compile_filters(
     output: Sequence[str] | None = None,
     scope: Collection[str] | None = None,
     place: PlaceMaker | None = None,
-) -> list[Filter]:
+    base: Path | None = None,
+    roles: Collection[str] = (),
+) -> list[NamedFilter]:
     """The filters of a recipe, ready to run. `specs` have `name` and `options` (a recipe's plugin entries).
 
     `columns` are the dataset's, without `meta`; `output` those that the recipe's `output` names (default: all), which
-    is what `dedup` compares; `scope` the names that a prompt may use. Raises RecipeError with every fault.
+    is what `dedup` compares; `scope` the names that a prompt may use; `base` the directory that paths start from;
+    `roles` the models of the recipe. Raises RecipeError with every fault.
     """
     known = Columns(
         tuple(columns),
         tuple(columns if output is None else output),
         None if scope is None else frozenset(scope),
+        base or Path(),
     )
     make_place = place or _place_without_file
-    compiled: list[Filter] = []
+    compiled: list[NamedFilter] = []
     faults: list[Place] = []
     for number, spec in enumerate(specs):
         try:
-            compiled.append(NamedFilter(spec.name, _make_filter(spec.name, spec.options, known)))
+            made = _make_filter(spec.name, spec.options, known)
+            compiled.append(NamedFilter(spec.name, made, _tasks(made, roles)))
         except UsageError as error:
             faults.append(make_place("filter", number, spec.name, message=error.message, hint=error.hint))
     if faults:
         raise RecipeError(faults)
     return compiled
+
+
+def _tasks(made: Filter, roles: Collection[str]) -> Mapping[str, Task]:
+    """The models that a filter asks. Raises UsageError for one that the recipe does not have."""
+    tasks: Mapping[str, Task] = getattr(made, "tasks", None) or {}
+    for role in tasks:
+        if role not in roles:
+            hint = nearest(role, roles) or "give it under `models:`"
+            raise UsageError(f"asks the model `{role}`, which `models` does not have", hint)
+    if tasks and not inspect.iscoroutinefunction(getattr(made, "prepare", None)):
+        raise UsageError("has `tasks` and no `async def prepare`", "see factory.filters.Filter")
+    return tasks
+
+
+async def prepare(
+    filters: Sequence[NamedFilter], items: Sequence[Item], context: Context
+) -> dict[tuple[int, int], Any]:
+    """What filters find with models, by (number of the filter, index of the candidate)."""
+    asking = [(number, one) for number, one in enumerate(filters) if one.tasks]
+    places = [(number, item.index) for number, _ in asking for item in items]
+    found = await together([one.prepare(item, context) for _, one in asking for item in items])
+    return dict(zip(places, found, strict=True))
+
+
+def prepared_for(item: Item, number: int, prepared: Mapping[tuple[int, int], Any]) -> Item:
+    """The item as filter `number` sees it."""
+    place = (number, item.index)
+    return replace(item, prepared=prepared[place]) if place in prepared else item
 
 
 def _place_without_file(*keys: str | int, message: str, hint: str = "") -> Place:
