@@ -47,7 +47,7 @@ def compile_job(recipe: Recipe, names: Collection[str] = ()) -> Job:
         scope=scope,
         place=recipe.place,
         base=recipe.base,
-        roles=tuple(recipe.models),
+        models={role: model.name for role, model in recipe.models.items()},
     )
     passes = compile_passes(recipe.whole_set, every, output=output, scope=scope, place=recipe.place)
     check_preference(recipe, steps)

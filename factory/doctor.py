@@ -16,15 +16,17 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
-from factory import registry
+from factory import kernel, registry
 from factory.backends.embedded import MODELS
 from factory.compiling import compile_job
+from factory.errors import FactoryError
 from factory.model_check import ModelFacts, check_model
 from factory.opening import wanted_tasks
 from factory.prices import PriceTable
 from factory.recipe import Recipe
 from factory.run_dir import versions
 from factory.sandbox import available
+from factory.test_sets import cache_dir, cached, entries
 
 BASE = (
     "aiohttp", "datasets", "datasketch", "genai-prices", "jinja2", "numpy", "openai", "orjson", "py3langid", "pyarrow",
@@ -70,11 +72,13 @@ def examine(
         _conflict(),
         _plugins(),
         *(_extra(*extra) for extra in EXTRAS),
+        _kernel(),
         _sandbox(),
         _gpus(),
         _disk(),
         _key("OPENAI_API_KEY"),
         _embedded(),
+        _benchmarks(),
     ]
     if recipe is None:
         return Examination(checks)
@@ -176,6 +180,14 @@ def _sandbox() -> Check:
     return _check("sandbox", None, f"none (the scorer `python` needs one): {told}", todo)
 
 
+def _kernel() -> Check:
+    """What finds near-duplicates: the compiled kernel, or NumPy."""
+    missing = kernel.why()
+    if not missing:
+        return _check("kernel", True, "compiled (near-duplicates)")
+    return _check("kernel", None, f"NumPy finds near-duplicates, several times slower: {missing}")
+
+
 def _disk() -> Check:
     free = shutil.disk_usage(Path.cwd()).free
     enough = free > LOW_DISK
@@ -196,6 +208,22 @@ def _embedded() -> Check:
     if missing:
         return _check("embedded/tiny", False, f"{', '.join(missing)} missing", "reinstall the package")
     return _check("embedded/tiny", True, "in the package")
+
+
+def _benchmarks() -> Check:
+    """The test sets whose rows or indexes are kept on this machine."""
+    try:
+        kept = cached()
+    except FactoryError as error:
+        return _check("benchmarks", False, error.message, error.hint)
+    if not kept:
+        told = f"none kept here, of {len(entries())} that are known ({cache_dir()})"
+        return _check("benchmarks", None, told, "factory benchmarks index NAME builds one: factory benchmarks list")
+    named = [one.name if one.indexed else f"{one.name} (not indexed)" for one in kept]
+    more = f", … {len(named) - 12} more" if len(named) > 12 else ""
+    size = sum(one.bytes for one in kept) / 1e6
+    told = f"{len(kept)} kept in {cache_dir()} ({size:,.1f} MB): {', '.join(named[:12])}{more}"
+    return _check("benchmarks", True, told)
 
 
 def _model(facts: ModelFacts) -> Check:

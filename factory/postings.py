@@ -92,8 +92,58 @@ class Postings:
         spans = zip(starts.tolist(), (starts + counts).tolist(), strict=True)
         return np.concatenate([pool[start:end] for start, end in spans])
 
-    def add(self, keys: U64, place: int) -> None:
-        """Put `place` under each of the keys, which are distinct."""
+    def part(self, keys: U64, limit: int) -> tuple[Places, list[tuple[int, Places]]]:
+        """The places under those keys that hold at most `limit`, and each other key with its places."""
+        keys = np.maximum(keys, _ONE)
+        slots = self._slots(keys)
+        pool = self._pool.view()
+        few, many = [np.empty(0, dtype=np.int32)], []
+        for slot in slots[self._keys[slots] == keys].tolist():
+            start, count = int(self._starts[slot]), int(self._counts[slot])
+            if count > limit:
+                many.append((int(self._keys[slot]), pool[start : start + count]))
+            else:
+                few.append(pool[start : start + count])
+        return np.concatenate(few), many
+
+    def find_rows(self, keys: U64, *, limit: int) -> tuple[Ints, Places, NDArray[np.bool_]]:
+        """For rows of keys, uint64[n, m]: the rows and the places found under their keys, and which rows are hubs.
+
+        Pairs are ascending and distinct. Of a hub, a row with a key that holds more than `limit`, there is no pair.
+        """
+        flat = np.maximum(keys.reshape(-1), _ONE)
+        slots = self._slots(flat)
+        counts = np.where(self._keys[slots] == flat, self._counts[slots], 0).reshape(keys.shape)
+        hubs: NDArray[np.bool_] = np.any(counts > limit, axis=1)
+        counts[hubs] = 0
+        lengths = counts.reshape(-1).astype(np.int64)
+        hit = np.flatnonzero(lengths)
+        lengths = lengths[hit]
+        ends = np.cumsum(lengths)
+        at = np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - lengths, lengths)
+        found = self._pool.view()[np.repeat(self._starts[slots[hit]].astype(np.int64), lengths) + at]
+        pairs = np.unique(np.repeat(hit // keys.shape[1], lengths) << 32 | found)
+        return pairs >> 32, (pairs & 0xFFFFFFFF).astype(np.int32), hubs
+
+    def add_rows(self, keys: U64, places: Places) -> None:
+        """Put each row's place under each key of that row, uint64[n, m]; a key may be in several rows, once in each."""
+        if not len(keys):
+            return
+        flat = np.maximum(keys.reshape(-1), _ONE)
+        order = np.argsort(flat, kind="stable")  # a key's rows stay in order
+        ordered, owners = flat[order], places[order // keys.shape[1]]
+        first = np.ones(len(ordered), dtype=bool)
+        first[1:] = ordered[1:] != ordered[:-1]
+        starts = np.flatnonzero(first)
+        turns = np.arange(len(ordered)) - np.repeat(starts, np.diff(starts, append=len(ordered)))
+        by_turn = np.argsort(turns, kind="stable")
+        ends = np.cumsum(np.bincount(turns))
+        for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
+            now = by_turn[start:end]
+            self.add(ordered[now], owners[now])
+
+    def add(self, keys: U64, place: int | Places) -> None:
+        """Put `place` under each of the keys, which are distinct; or under each its own."""
         if self._used + len(keys) > _LOAD * len(self._keys):
             self._grow(self._used + len(keys))
         if self._pool.size > _MOST:
@@ -102,7 +152,7 @@ class Postings:
         counts = self._counts[slots]
         new = slots[counts == 0]
         self._starts[new] = np.arange(self._pool.size, self._pool.size + len(new))
-        self._pool.extend(place, len(new))
+        self._pool.extend(-1, len(new))
         self._used += len(new)
         for slot in slots[(counts > 0) & (counts & (counts - 1) == 0)].tolist():
             self._move(slot)

@@ -80,6 +80,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "filter": {
         "dedup": "factory.filters.dedup:Dedup",
+        "decontaminate": "factory.filters.decontaminate:Decontaminate",
         "unique": "factory.filters.unique:Unique",
         "where": "factory.filters.where:where",
         "regex": "factory.filters.regex:regex",

@@ -16,8 +16,9 @@ LAYERS: dict[int, set[str]] = {
     0: {"types", "errors", "seeds", "files", "together", "version"},
     1: {"registry", "recipe", "templating", "prompts", "planning", "sources"},
     2: {
-        "arrow_columns", "backends", "sandbox", "scorers", "filters", "parsing", "minhash", "components", "measures",
-        "postings", "prices", "pacing", "token_counts", "vectors",
+        "arrow_columns", "backends", "decontamination", "duplicates", "sandbox", "scorers", "filters", "parsing",
+        "kernel", "minhash", "components", "measures", "postings", "test_sets", "prices", "pacing", "token_counts",
+        "vectors",
     },
     3: {
         "journal", "budget", "ledger", "locking", "scoring", "asking", "requesting", "calling", "capabilities",
@@ -26,8 +27,8 @@ LAYERS: dict[int, set[str]] = {
         "batch_jobs", "opening", "compiling", "session", "finishing", "whole_set",
     },
     4: {
-        "window", "runner", "assessing", "previewing", "estimating", "explaining", "offline", "starters", "doctor",
-        "model_check", "model_questions", "api",
+        "window", "runner", "assessing", "cleaning", "previewing", "estimating", "explaining", "offline", "starters",
+        "doctor", "model_check", "model_questions", "api",
     },
     5: {"cli", "__main__"},
 }  # fmt: skip

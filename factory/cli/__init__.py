@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from factory.cli import estimating, inspecting, making, offline, scoring, starting
+from factory.cli import cleaning, decontaminating, estimating, inspecting, making, offline, scoring, starting, test_sets
 from factory.cli.output import drop, fail, tell
 
 EPILOG = """\
@@ -32,6 +32,8 @@ COMMANDS = (
     ("explain", inspecting.explain, "Tell one row's whole story"),
     ("ledger", inspecting.ledger, "Show where tokens and money went"),
     ("score", scoring.score, "Run scorers on any dataset, against labels"),
+    ("dedup", cleaning.dedup, "Take near-duplicates out of any dataset"),
+    ("decontaminate", decontaminating.decontaminate, "Take rows that overlap test sets out of any dataset"),
     ("export-requests", offline.export_requests, "Write the missing requests to a batch file"),
     ("import-responses", offline.import_responses, "Take in the answers to that file"),
     ("doctor", starting.doctor, "Check what is installed and reachable"),
@@ -51,6 +53,7 @@ app = typer.Typer(
 )
 for _name, _function, _short in COMMANDS:
     app.command(_name, short_help=_short)(_function)
+app.add_typer(test_sets.app, name="benchmarks", short_help="List, add and index test sets")
 
 
 def _version(asked: bool) -> None:

@@ -54,12 +54,14 @@ class Columns:
     """What filters may name: all dataset columns, those of the recipe's `output` among them, and the prompt's scope.
 
     `scope` is None where it is not known beforehand. `base`: the directory that paths of the recipe start from.
+    `models`: the recipe's models, BACKEND/MODEL by role.
     """
 
     every: tuple[str, ...]
     output: tuple[str, ...]
     scope: frozenset[str] | None = None
     base: Path = Path()
+    models: Mapping[str, str] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -172,19 +174,20 @@ def compile_filters(
     scope: Collection[str] | None = None,
     place: PlaceMaker | None = None,
     base: Path | None = None,
-    roles: Collection[str] = (),
+    models: Mapping[str, str] | None = None,
 ) -> list[NamedFilter]:
     """The filters of a recipe, ready to run. `specs` have `name` and `options` (a recipe's plugin entries).
 
     `columns` are the dataset's, without `meta`; `output` those that the recipe's `output` names (default: all), which
     is what `dedup` compares; `scope` the names that a prompt may use; `base` the directory that paths start from;
-    `roles` the models of the recipe. Raises RecipeError with every fault.
+    `models` those of the recipe, BACKEND/MODEL by role. Raises RecipeError with every fault.
     """
     known = Columns(
         tuple(columns),
         tuple(columns if output is None else output),
         None if scope is None else frozenset(scope),
         base or Path(),
+        models or {},
     )
     make_place = place or _place_without_file
     compiled: list[NamedFilter] = []
@@ -192,7 +195,7 @@ def compile_filters(
     for number, spec in enumerate(specs):
         try:
             made = _make_filter(spec.name, spec.options, known)
-            compiled.append(NamedFilter(spec.name, made, _tasks(made, roles)))
+            compiled.append(NamedFilter(spec.name, made, _tasks(made, known.models)))
         except UsageError as error:
             faults.append(make_place("filter", number, spec.name, message=error.message, hint=error.hint))
     if faults:

@@ -97,7 +97,7 @@ def _open(config: SourceConfig, path: Path) -> tuple[Sequence[Row], tuple[str, .
         path = path / "dataset"  # a run directory
     if (path / "data").is_dir() and (path / "preference").is_dir():
         path = path / "data"  # a dataset that a run has made: its pairs are no rows
-    kind = config.format or _guess(config.path, path)
+    kind = config.format or guess_format(config.path, path)
     if kind in ("dataset", "hub"):
         opened = _saved(path, config.split) if kind == "dataset" else _from_hub(config)
         rows: Sequence[Row] = ArrowRows(opened)
@@ -114,10 +114,10 @@ def _open(config: SourceConfig, path: Path) -> tuple[Sequence[Row], tuple[str, .
     return rows, columns
 
 
-def _guess(written: str, path: Path) -> str | None:
+def guess_format(written: str, path: Path) -> str | None:
     """The format by name and content; None for a folder of files and for what `open_table` then refuses."""
     if path.is_dir():
-        return "dataset" if _is_saved(path) else None
+        return "dataset" if is_saved(path) else None
     if path.exists() or (suffix := path.suffix.lower()) in DOCUMENTS or format_of(path):
         return DOCUMENTS.get(path.suffix.lower()) or format_of(path)
     if _HUB_NAME.fullmatch(written) and not suffix and not _looks_local(written, path):
@@ -134,7 +134,7 @@ def _looks_local(written: str, path: Path) -> bool:
     return bool(difflib.get_close_matches(written, [*names, *stems], n=1, cutoff=0.75))
 
 
-def _files(folder: Path, kind: Callable[[Path], str | None]) -> list[Path]:
+def data_files(folder: Path, kind: Callable[[Path], str | None]) -> list[Path]:
     """The files below a folder that `kind` knows, in the order of their paths; hidden ones are left out."""
     found = []
     for path in folder.rglob("*"):
@@ -146,8 +146,8 @@ def _files(folder: Path, kind: Callable[[Path], str | None]) -> list[Path]:
 
 def _folder(path: Path, config: SourceConfig) -> Sequence[Row]:
     """The rows of the data files of a folder, or of its documents."""
-    files = [file for file in _files(path, format_of) if config.format in (None, format_of(file))]
-    documents = [file for file in _files(path, _document_kind) if file.stem.lower() != "readme"]
+    files = [file for file in data_files(path, format_of) if config.format in (None, format_of(file))]
+    documents = [file for file in data_files(path, document_kind) if file.stem.lower() != "readme"]
     if files and documents and config.format is None:
         raise UsageError(
             f"{path} holds both data ({files[0].name}) and documents ({documents[0].name})",
@@ -155,14 +155,14 @@ def _folder(path: Path, config: SourceConfig) -> Sequence[Row]:
         )
     if not files:
         return _documents(path, config)
-    return _concatenate(_of_split(files, path, config.split), config.format)
+    return _concatenate(files_of_split(files, path, config.split), config.format)
 
 
-def _document_kind(path: Path) -> str | None:
+def document_kind(path: Path) -> str | None:
     return DOCUMENTS.get(path.suffix.lower())
 
 
-def _of_split(files: list[Path], folder: Path, split: str) -> list[Path]:
+def files_of_split(files: list[Path], folder: Path, split: str) -> list[Path]:
     """The files that belong to `split` by name (`train.csv`, `train-00000-of-00002.parquet`, `train/…`), or all.
 
     Files that cannot be of one table (another format) are refused.
@@ -200,7 +200,7 @@ def _concatenate(files: list[Path], format_: str | None) -> Sequence[Row]:
 def _documents(path: Path, config: SourceConfig) -> list[Row]:
     """Chunks of one document, or of all documents below a folder."""
     if path.is_dir():
-        files = _files(path, _document_kind)
+        files = data_files(path, document_kind)
         if not files:
             endings = ", ".join(DOCUMENTS)
             raise UsageError(f"{path}: a folder without data or documents", f"documents end in {endings}")
@@ -214,7 +214,7 @@ def _documents(path: Path, config: SourceConfig) -> list[Row]:
     headings = False
     for file in files:
         text = read_text(file).replace("\r\n", "\n")
-        markdown = (config.format or _document_kind(file)) == "markdown"
+        markdown = (config.format or document_kind(file)) == "markdown"
         headings = headings or markdown
         document = file.relative_to(path).as_posix() if path.is_dir() else file.name
         for number, chunk in enumerate((cut_markdown if markdown else cut_text)(text, words, overlap)):
@@ -227,7 +227,7 @@ def _documents(path: Path, config: SourceConfig) -> list[Row]:
     return rows
 
 
-def _is_saved(path: Path) -> bool:
+def is_saved(path: Path) -> bool:
     return (path / "dataset_dict.json").is_file() or ((path / "state.json").is_file() and _has_info(path))
 
 
@@ -239,7 +239,7 @@ def _saved(path: Path, split: str) -> Any:
     """The Arrow table of a directory that `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote."""
     if not path.exists():
         raise missing_path(path)
-    if not path.is_dir() or not _is_saved(path):
+    if not path.is_dir() or not is_saved(path):
         raise UsageError(f"{path}: not a directory that `datasets` saved", "write it with `save_to_disk`")
     import datasets
 

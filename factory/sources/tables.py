@@ -35,8 +35,8 @@ FORMATS: Mapping[str, str] = {
 }
 """Suffix (before `.gz`) → format of a data file."""
 
-_INTEGER = re.compile(r"-?(?:0|[1-9]\d{0,17})")
-_DECIMAL = re.compile(r"-?(?:0|[1-9]\d{0,14})\.\d{1,15}")
+INTEGER = re.compile(r"-?(?:0|[1-9]\d{0,17})")
+DECIMAL = re.compile(r"-?(?:0|[1-9]\d{0,14})\.\d{1,15}")
 
 
 def json_value(value: Any) -> Any:
@@ -189,11 +189,11 @@ def _parse_lines(text: str, path: Path) -> Iterator[Row]:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise UsageError(
-                f"{path}: line {number} is not JSON ({_reason(error)}): {_cut(line)}", "one JSON object a line"
+                f"{path}: line {number} is not JSON ({reason_of(error)}): {cut(line)}", "one JSON object a line"
             ) from None
         if not isinstance(value, dict):
             raise UsageError(
-                f"{path}: line {number} is {_kind(value)}, not an object: {_cut(line)}", "one JSON object a line"
+                f"{path}: line {number} is {kind_of(value)}, not an object: {cut(line)}", "one JSON object a line"
             )
         yield json_value(value)
 
@@ -207,11 +207,11 @@ def _read_json(path: Path) -> list[Row]:
         if len(lines) > 1 and _is_object(lines[0]):  # JSONL under the name .json is common
             return _fill_columns(list(_parse_lines(text, path)))
         line = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "its text"
-        raise UsageError(f"{path}: not JSON: {line}: {_reason(error)}") from None
+        raise UsageError(f"{path}: not JSON: {line}: {reason_of(error)}") from None
     rows = _rows_in(value, path)
     for index, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise UsageError(f"{path}: entry {index} is {_kind(row)}, not an object: {_cut(json.dumps(row))}")
+            raise UsageError(f"{path}: entry {index} is {kind_of(row)}, not an object: {cut(json.dumps(row))}")
     return _fill_columns([json_value(row) for row in rows])
 
 
@@ -266,9 +266,9 @@ def _typed(cells: list[str]) -> list[Any]:
     for cell in cells:
         if not cell:
             numbers.append(None)
-        elif _INTEGER.fullmatch(cell) and cell != "-0":
+        elif INTEGER.fullmatch(cell) and cell != "-0":
             numbers.append(int(cell))
-        elif _DECIMAL.fullmatch(cell) and repr(float(cell)) == cell:
+        elif DECIMAL.fullmatch(cell) and repr(float(cell)) == cell:
             numbers.append(float(cell))
         else:
             return list(cells)
@@ -288,9 +288,7 @@ def _read_parquet(path: Path) -> pa.Table:
             table = file.read()
     except (pa.ArrowException, OSError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(
-            f"{path}: not a Parquet file ({_cut(first)})", "give `format:` if it is another kind"
-        ) from None
+        raise UsageError(f"{path}: not a Parquet file ({cut(first)})", "give `format:` if it is another kind") from None
     if twice := sorted({name for name in table.column_names if table.column_names.count(name) > 1}):
         raise UsageError(f"{path}: a column stands twice: {', '.join(twice)}")
     return table
@@ -347,16 +345,16 @@ def _is_object(line: str) -> bool:
         return False
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     return f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
     if value is None:
         return "null"
     names = {bool: "a boolean", int: "a number", float: "a number", str: "a text", list: "a list"}
     return names.get(type(value), type(value).__name__)
 
 
-def _cut(text: str, length: int = 80) -> str:
+def cut(text: str, length: int = 80) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"

@@ -23,13 +23,11 @@ The scheme (`SCHEME` is its name; another implementation gives the same dataset 
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from factory.errors import UsageError
-from factory.postings import Growing, Places, Postings
 
 U64 = NDArray[np.uint64]
 U32 = NDArray[np.uint32]
@@ -96,11 +94,11 @@ def _permutations() -> tuple[U32, U32]:
     return odd.reshape(-1, 1), add.reshape(-1, 1)
 
 
-_ODD, _ADD = _permutations()
+ODD, ADD = _permutations()
 _powers = np.ones(1, dtype=np.uint64)
 
 
-def _base_powers(count: int) -> U64:
+def base_powers(count: int) -> U64:
     """BASE**0 … BASE**(count - 1), kept between calls."""
     global _powers
     if len(_powers) < count:
@@ -112,11 +110,12 @@ def _base_powers(count: int) -> U64:
 
 def normalise(text: str) -> str:
     """The text as the scheme compares it: NFKC, casefolded, single spaces."""
-    if text.isascii():
-        folded = text.lower()
-    else:
-        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return " ".join(folded.split())
+    return " ".join((text.lower() if text.isascii() else fold(text)).split())
+
+
+def fold(text: str) -> str:
+    """NFKC, casefold, NFKC again: casefolding may undo what the first has done."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def shingles(text: str) -> U64:
@@ -131,10 +130,10 @@ def shingles_of_normalised(text: str) -> U64:
     points: U32 | None = None
     if text.count(" ") + 1 >= FEWEST_WORDS:
         if not text.isascii():
-            points = _code_points(text)
-        if points is None or not _is_unspaced(points):
+            points = code_points(text)
+        if points is None or not is_unspaced(points):
             return _distinct(_word_grams(text))
-    return _distinct(_char_grams(_code_points(text) if points is None else points))
+    return _distinct(_char_grams(code_points(text) if points is None else points))
 
 
 def _distinct(values: U64) -> U64:
@@ -145,11 +144,13 @@ def _distinct(values: U64) -> U64:
     return values[fresh]
 
 
-def _code_points(text: str) -> U32:
+def code_points(text: str) -> U32:
+    """uint32[characters] of a text."""
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.uint32, copy=False)
 
 
-def _is_unspaced(points: U32) -> bool:
+def is_unspaced(points: U32) -> bool:
+    """Whether a quarter of the characters that are no spaces belong to a script written without spaces."""
     inside = np.searchsorted(_UNSPACED, points, side="right") & 1
     return 4 * int(inside.sum()) >= int(np.count_nonzero(points != ord(" ")))
 
@@ -166,7 +167,7 @@ def _word_grams(text: str) -> U64:
     places = np.arange(len(data))
     places -= starts.repeat(spans)
     terms = BYTES.take(data)
-    terms *= _base_powers(int(spans.max())).take(places)
+    terms *= base_powers(int(spans.max())).take(places)
     words = mix(np.add.reduceat(terms, starts))
     count = len(words) - WORD_GRAM + 1
     grams = words[:count] * WORDS[0]
@@ -189,18 +190,24 @@ def _char_grams(points: U32) -> U64:
     return mix(np.concatenate(found))
 
 
+def scramble(hashes: U64) -> U32:
+    """The low 32 bits of hashes after MurmurHash3's finaliser: what the permutations start from."""
+    mixed = hashes.astype(np.uint32)
+    mixed ^= mixed >> np.uint32(16)
+    mixed *= np.uint32(0x85EBCA6B)
+    mixed ^= mixed >> np.uint32(13)
+    mixed *= np.uint32(0xC2B2AE35)
+    mixed ^= mixed >> np.uint32(16)
+    return mixed
+
+
 def signature(shingle_set: U64) -> U32:
     """uint32[128]: the minimum of each permutation over the set; all ones bits for the empty set."""
     minima = np.full(PERMUTATIONS, 0xFFFFFFFF, dtype=np.uint32)
-    hashes = shingle_set.astype(np.uint32)  # keeps the low 32 bits
-    hashes ^= hashes >> np.uint32(16)
-    hashes *= np.uint32(0x85EBCA6B)
-    hashes ^= hashes >> np.uint32(13)
-    hashes *= np.uint32(0xC2B2AE35)
-    hashes ^= hashes >> np.uint32(16)
+    hashes = scramble(shingle_set)
     for start in range(0, len(hashes), 2048):
-        images = hashes[start : start + 2048] * _ODD
-        images += _ADD
+        images = hashes[start : start + 2048] * ODD
+        images += ADD
         np.minimum(minima, images.min(axis=1), out=minima)
     return minima
 
@@ -231,168 +238,3 @@ def jaccard(left: U64, right: U64) -> float:
         return float(len(left) == len(right))
     shared = len(np.intersect1d(left, right, assume_unique=True))
     return shared / (len(left) + len(right) - shared)
-
-
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """What an index needs of a text: its shingles and its band keys."""
-
-    shingles: U64
-    keys: U64
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """The earliest text of an index that is a duplicate: its place in the order of `add`, and the exact similarity."""
-
-    place: int
-    similarity: float
-
-
-class Index:
-    """The texts kept so far. `match` finds the earliest duplicate, `add` keeps a text, `offer` does one or the other.
-
-    Memory follows the kept texts: 8 bytes a shingle and about 30 a band, with spare room half as much again. A bucket
-    of more than `hub` texts (boilerplate) is not searched; prefix keys take its place: texts of a pair at the threshold
-    share some of their rarest shingles (Chaudhuri et al. 2006; Bayardo et al. 2007). So nothing is missed, and what is
-    found does not depend on `hub`. `hub_queries` counts how often that happened.
-    """
-
-    def __init__(self, threshold: float = 0.8, *, hub: int = 32):
-        self.bands, self.size = banding(threshold)
-        self.threshold = threshold
-        self.hub = hub
-        self.hub_queries = 0
-        self._sets = Growing(np.uint64)
-        self._ends = Growing(np.int64)
-        self._buckets = Postings()
-        self._empty: int | None = None
-        self._prefixes: _Prefixes | None = None
-
-    def __len__(self) -> int:
-        return self._ends.size
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held, spare room included."""
-        prefixes = self._prefixes.nbytes if self._prefixes else 0
-        return self._sets.nbytes + self._ends.nbytes + self._buckets.nbytes + prefixes
-
-    def fingerprint(self, shingle_set: U64) -> Fingerprint:
-        """A set of shingles made ready for `match` and `add`."""
-        return Fingerprint(shingle_set, band_keys(signature(shingle_set), self.bands, self.size))
-
-    def match(self, asked: Fingerprint) -> Match | None:
-        """The earliest kept text that shares a band and has Jaccard ≥ threshold."""
-        if not len(asked.shingles):
-            return None if self._empty is None else Match(self._empty, 1.0)
-        found = self._buckets.find(asked.keys, limit=self.hub)
-        if found is not None:
-            return self._earliest(np.unique(found), asked, shares_band=True) if len(found) else None
-        self.hub_queries += 1
-        return self._earliest(self._ready_prefixes().find(asked.shingles), asked, shares_band=False)
-
-    def add(self, kept: Fingerprint) -> int:
-        """Keep a text; returns its place."""
-        place = len(self)
-        if not len(kept.shingles):
-            self._empty = place if self._empty is None else self._empty
-        else:
-            self._buckets.add(kept.keys, place)
-            self._sets.extend(kept.shingles)
-            if self._prefixes:
-                self._prefixes.add(kept.shingles, place)
-        self._ends.append(self._sets.size)
-        return place
-
-    def offer(self, shingle_set: U64) -> Match | None:
-        """First wins: the match of a duplicate, or None after keeping the text."""
-        offered = self.fingerprint(shingle_set)
-        found = self.match(offered)
-        if found is None:
-            self.add(offered)
-        return found
-
-    def shingles_at(self, place: int) -> U64:
-        """The shingles of a kept text."""
-        ends = self._ends.view()
-        return self._sets.view()[int(ends[place - 1]) if place else 0 : int(ends[place])]
-
-    def _earliest(self, places: Places, asked: Fingerprint, *, shares_band: bool) -> Match | None:
-        """The first of the ascending `places` that is a duplicate."""
-        mine, count = asked.shingles, len(asked.shingles)
-        ends = self._ends.view()
-        starts = np.where(places > 0, ends[places - 1], 0)
-        sizes = ends[places] - starts
-        # Jaccard is at most the smaller size over the larger; float division keeps that order exactly.
-        able = np.flatnonzero(np.minimum(sizes, count) / np.maximum(sizes, count) >= self.threshold)
-        sets = self._sets.view()
-        for first in range(0, len(able), 128):
-            block = able[first : first + 128]
-            theirs = np.concatenate([sets[starts[k] : starts[k] + sizes[k]] for k in block])
-            shared = mine[np.minimum(np.searchsorted(mine, theirs), count - 1)] == theirs
-            lengths = sizes[block]
-            overlap = np.add.reduceat(shared, np.cumsum(lengths) - lengths, dtype=np.int64)
-            similarity = overlap / (count + lengths - overlap)
-            for k in np.flatnonzero(similarity >= self.threshold):
-                place = int(places[block[k]])
-                if shares_band or (self.fingerprint(self.shingles_at(place)).keys == asked.keys).any():
-                    return Match(place, float(similarity[k]))
-        return None
-
-    def _ready_prefixes(self) -> _Prefixes:
-        """Prefix keys in the order of document frequency, renewed whenever the index has doubled."""
-        if self._prefixes is None or len(self) >= 2 * self._prefixes.built_at:
-            self._prefixes = _Prefixes(self._sets.view(), len(self), self.threshold)
-            for place in range(len(self)):
-                self._prefixes.add(self.shingles_at(place), place)
-        return self._prefixes
-
-
-class _Prefixes:
-    """Postings of each text's rarest shingles, enough of them that any pair at the threshold shares `_SHARED`.
-
-    In any fixed order two sets with an overlap of at least `o` have their `k` first common members among the
-    `size - o + k` first of each. Rarity is a count by the low 20 bits of the hash when the postings were built: every
-    order is exact, this one keeps boilerplate out.
-    """
-
-    _SLOTS = 1 << 20
-    _SHARED = 8
-
-    def __init__(self, sets: U64, texts: int, threshold: float):
-        self.built_at = max(texts, 1)
-        self.threshold = threshold
-        self.counts = np.zeros(self._SLOTS, dtype=np.int64)
-        for start in range(0, len(sets), self._SLOTS):
-            slots = (sets[start : start + self._SLOTS] & np.uint64(self._SLOTS - 1)).astype(np.int64)
-            self.counts += np.bincount(slots, minlength=self._SLOTS)
-        self.postings = Postings()
-
-    @property
-    def nbytes(self) -> int:
-        return self.counts.nbytes + self.postings.nbytes
-
-    def add(self, shingle_set: U64, place: int) -> None:
-        if len(shingle_set):
-            self.postings.add(self._prefix(shingle_set), place)
-
-    def find(self, shingle_set: U64) -> Places:
-        """Every place that may be a duplicate, ascending."""
-        found = self.postings.find(self._prefix(shingle_set))
-        assert found is not None  # only a limit gives None
-        places, shared = np.unique(found, return_counts=True)
-        return places[shared >= min(self._SHARED, self._least(len(shingle_set)))]
-
-    def _least(self, total: int) -> int:
-        """The fewest shingles that a duplicate shares with a text of `total`."""
-        least = int(np.ceil(self.threshold * total))
-        while least > 1 and (least - 1) / total >= self.threshold:
-            least -= 1
-        return least
-
-    def _prefix(self, shingle_set: U64) -> U64:
-        total = len(shingle_set)
-        rarity = self.counts[(shingle_set & np.uint64(self._SLOTS - 1)).astype(np.int64)]
-        order = np.lexsort((shingle_set, rarity))
-        return mix(shingle_set[order[: total - self._least(total) + self._SHARED]])
