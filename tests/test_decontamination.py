@@ -290,7 +290,7 @@ def test_a_saved_index_finds_the_same(tmp_path: Path) -> None:
     save_index(problems(), target)  # in the place of the first
     opened = open_index(target)
     assert is_index(target) and not is_index(tmp_path)
-    assert isinstance(opened.arrays["gram_hashes"], np.memmap)
+    assert isinstance(opened.arrays["gram_hashes"].base, np.memmap)  # mapped, not read
     assert (opened.rows, opened.thresholds, opened.facts) == (problems().rows, problems().thresholds, problems().facts)
     assert list(opened.questions) == list(problems().questions)
     rows = [{"text": make(question)} for make in VARIANTS.values() for question, _ in PROBLEMS]

@@ -68,7 +68,8 @@ def open_index(path: Path | str) -> BenchmarkIndex:
     arrays: dict[str, Any] = {}
     for name, size in manifest["arrays"].items():
         try:
-            arrays[name] = np.load(target / f"{name}.npy", mmap_mode="r" if size else None, allow_pickle=False)
+            held = np.load(target / f"{name}.npy", mmap_mode="r" if size else None, allow_pickle=False)
+            arrays[name] = np.asarray(held)  # still the mapped file, without the class that makes every slice slow
         except (OSError, ValueError) as error:
             raise UsageError(f"{target}: `{name}.npy` cannot be read ({error})", "build the index again") from error
         if arrays[name].size != size:
