@@ -7,6 +7,7 @@ called a leak, by one rule (`contamination_context.says_enough`): at least 8 wor
 function word, no word of exam papers such as "following" or "statement", no single letter). For kinds that keep only a
 part or change the words, sentences that 5 or more rows of the test set share do not count (names and numbers masked),
 nor pieces of them, nor numbers, nor names where the kind changes them. Whole copies count as a whole.
+Punctuation is dropped, and Markdown put in, only where signs are at most 15 % of the visible characters.
 """
 
 from __future__ import annotations
@@ -91,8 +92,16 @@ def verbatim(row: Row, context: Context, random: Random) -> Mapping[str, str] | 
     return fields
 
 
+def _is_prose(text: str) -> bool:
+    """Whether signs are at most 15 % of what is visible: in formulas and brackets, signs are the content."""
+    visible = re.sub(r"\s", "", text)
+    return len(re.findall(r"[^\w\s]", text)) <= 0.15 * len(visible)
+
+
 def recased(row: Row, context: Context, random: Random) -> Mapping[str, str] | None:
     text = whole_text(row)
+    if not context.code and not _is_prose(text):
+        return None
     manner = random.choice(["lower", "upper", "bare", "bare lower"])
     if "bare" in manner:
         text = re.sub(r"[^\w\s]", " ", text) if not context.code else re.sub(r"[,.:;!?'\"]", " ", text)
@@ -130,6 +139,8 @@ def templated(row: Row, context: Context, random: Random) -> Mapping[str, str] |
 def marked_down(row: Row, context: Context, random: Random) -> Mapping[str, str] | None:
     if context.code:
         return {"text": f"## Task\n\n```python\n{row.question.strip()}\n```\n"}
+    if not _is_prose(whole_text(row)):
+        return None
     if random.random() < 0.5:
         lines = [f"{i}. {s}" for i, s in enumerate(words_edits.split_sentences(_asked(row)), 1)]
         return {"text": "\n".join(["## Exercise", "", *lines, "", *(f"* {choice}" for choice in row.choices)]).rstrip()}

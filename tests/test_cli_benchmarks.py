@@ -165,6 +165,17 @@ def test_another_scheme_means_another_index(run: Run, monkeypatch: pytest.Monkey
     assert indexing_module._key("sha", "a") != indexing_module._key("sha", "b")
 
 
+def test_another_file_takes_no_place_in_silence(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("index", "gsm8k", "--from", "planks.jsonl")
+    assert code == 0 and "has 1,319 rows, these are 12: are they the right ones?" in err
+    write(tmp_path / "other.jsonl", [{"question": "How many spoons lie in the drawer of the ferry's cook?"}])
+    code, _, err = run("index", "gsm8k", "--from", "other.jsonl")
+    assert code == 2 and "there is a test set `gsm8k` already (12 rows of " in err and "--rebuild" in err
+    assert run("index", "gsm8k", "--from", "planks.jsonl")[0] == 0
+    assert run("index", "gsm8k", "--from", "other.jsonl", "--rebuild")[0] == 0
+    assert json.loads(run("list", "--here", "--json")[1])["benchmarks"][0]["rows"] == 1
+
+
 def test_index_from_a_downloaded_copy(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     no_network(monkeypatch)
     code, out, _ = run("index", "gsm8k", "--json")

@@ -59,6 +59,12 @@ def test_what_is_short_or_shared_by_many_rows_says_nothing(cascade: Cascade) -> 
     assert check(cascade, ROWS[8]) is None and check(cascade, ROWS[8] + " Say why.") is None
 
 
+def test_a_test_set_without_anything_to_look_for() -> None:
+    rows = [TestRow(number, str(number)) for number in range(4)]
+    one = Cascade([build_index(TestSet("digits", rows), neutral=CLEAN)])
+    assert check(one, "1") is None and check(one, ROWS[0]) is None
+
+
 def test_what_a_neutral_text_holds_is_no_copy() -> None:
     rows = [
         TestRow(0, CLEAN[1]),

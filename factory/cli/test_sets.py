@@ -191,7 +191,13 @@ def index(
     if from_:
         if len(names) != 1:
             raise UsageError(f"--from goes with one NAME, {len(names)} are given", "one command for each")
-        keep(locate({**field_map, "path": from_}, Path.cwd()), names[0], replace_=True, notice=_notice(json_))
+        keep(
+            locate({**field_map, "path": from_}, Path.cwd()),
+            names[0],
+            replace_=rebuild,
+            again=True,
+            notice=_notice(json_),
+        )
         field_map = {"path": []}
     told: list[dict[str, Any]] = []
     failed: dict[str, FactoryError] = {}

@@ -53,9 +53,9 @@ def copy_arrays(fields: Fields, neutral: Sequence[str]) -> dict[str, Any]:
     """The whole texts of a benchmark: those of 8 words or more by their first 8, the others by a hash of all."""
     texts, owners = _whole_texts(fields, "\n".join(map(squeeze, neutral)))
     tokens = tokenise(texts)
-    firsts, ends = tokens.firsts(), tokens.ends
+    firsts, ends = tokens.firsts()[: len(texts)], tokens.ends[: len(texts)]
     long = np.flatnonzero(ends - firsts >= GRAM)
-    heads = run_hashes(prefix_sums(tokens.hashes), GRAM)[firsts[long]]
+    heads = run_hashes(prefix_sums(tokens.hashes), GRAM)[firsts[long]] if len(long) else np.empty(0, dtype=np.uint64)
     order = np.lexsort((long, heads))
     squeezed = [squeeze(texts[k]).encode("utf-8", "surrogatepass") for k in long[order]]
     short = np.flatnonzero(ends - firsts < GRAM)

@@ -247,17 +247,21 @@ def source_key(located: Located) -> str:
     return str(facts["sha"])
 
 
-def keep(located: Located, name: str, *, replace_: bool, notice: Notice = lambda told: None) -> TestSet:
+def keep(
+    located: Located, name: str, *, replace_: bool, again: bool = False, notice: Notice = lambda told: None
+) -> TestSet:
     """Copy the rows of files into the cache, under a name of the registry or the user's own.
 
-    Raises UsageError where there are rows under this name and `replace_` is not set.
+    Raises UsageError where there are rows under this name and `replace_` is not set; with `again` those of the same
+    source may be read again.
     """
     entry = find_if_known(name)
     taken = check_name(name if entry is None else entry.name)
-    if (facts := stored_facts(taken)) is not None and not replace_:
+    facts = stored_facts(taken)
+    if facts is not None and not replace_ and not (again and facts["source"] == located.source):
         raise UsageError(
             f"there is a test set `{taken}` already ({facts['rows']:,} rows of {facts['source']})",
-            "--replace puts this one in its place; or choose another name",
+            "--replace puts this one in its place (`add`; for `index` it is --rebuild); or choose another name",
         )
     own = located.fields != Fields()
     made = make_test_set(
@@ -265,6 +269,8 @@ def keep(located: Located, name: str, *, replace_: bool, notice: Notice = lambda
         read_files(located.files),
         notice,
     )
+    if entry is not None and entry.rows and not 0.5 <= len(made.rows) / entry.rows <= 2:
+        notice(f"{entry.title} has {entry.rows:,} rows, these are {len(made.rows):,}: are they the right ones?")
     store_rows(made, source=located.source, private=entry is None, map_sha="")
     return made
 
