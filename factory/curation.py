@@ -20,7 +20,7 @@ WARN_AFTER = 200
 REASONS = 100
 """Different reasons counted for a stage; further ones are counted together."""
 
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_NUMBER = re.compile(r"(?<!\w)\d+(?:[.,]\d+)*(?!\w)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,9 @@ from factory.run_dir import RunDir, model_facts, plan_facts, versions, write_man
 from factory.types import Check
 from factory.whole_set import PassResult, WholeSet
 
+COMPARED = ("compared with", "against")
+"""Facts of a filter that name the data it compares with, by digest."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ending:
@@ -69,6 +72,7 @@ def finish(outputs: Outputs, facts: RunFacts) -> tuple[Ending, Result]:
     A dataset that was complete is replaced by an unfinished extension only when that has all its rows.
     """
     splits = outputs.close()
+    _tell_of_changes(facts)
     if outputs.whole is not None:
         facts = _after_passes(facts, outputs.whole)
     sums = Sums()
@@ -123,6 +127,18 @@ def _after_passes(facts: RunFacts, whole: WholeSet) -> RunFacts:
 
 def _told_passes(facts: RunFacts) -> dict[str, Any]:
     return {"whole_set": [asdict(result) for result in facts.passes]} if facts.passes else {}
+
+
+def _tell_of_changes(facts: RunFacts) -> None:
+    """Say where a filter now compares with other data than when the dataset was made."""
+    before = {one["name"]: one for one in facts.previous.get("filters", ())}
+    for one in facts.filters:
+        known = before.get(one["name"], {})
+        if any(key in known and known[key] != one[key] for key in COMPARED if key in one):
+            facts.notice(
+                f"what the filter `{one['name']}` compares with has changed since this dataset was made: rows that "
+                "were in it may fall, and others may come back"
+            )
 
 
 def _told_flags(facts: RunFacts) -> dict[str, Any]:

@@ -508,3 +508,14 @@ def test_an_interruption_inside_python_is_an_error_of_ours(tmp_path: Path, data:
     with pytest.raises(Interrupted, match="nothing was written"):
         deduplicate(Wanted((data,), ("text",)), out=tmp_path / "out", progress=stop)
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".*"))
+
+
+def test_columns_of_views_and_earlier_results_are_data(tmp_path: Path) -> None:
+    path = tmp_path / "views.parquet"
+    parquet.write_table(pa.table({"t": pa.array(["a b", "A  b", "c"], pa.string_view()), "n": [1, 2, 3]}), path)
+    found = deduplicate(Wanted(data=(str(path),), columns=("t", "t")), out=tmp_path / "out").summary
+    assert (found["rows"], found["kept"], found["columns"]) == (3, 2, ["t"])
+    again = deduplicate(Wanted(data=(str(tmp_path / "out"),), columns=("t",)), out=tmp_path / "again").summary
+    assert (again["rows"], again["kept"]) == (2, 2)
+    same = deduplicate(Wanted(data=(str(path),), columns=("t",), against=(str(tmp_path / "out"),)), out=tmp_path / "o")
+    assert same.summary["kept"] == 0

@@ -65,6 +65,16 @@ def test_a_test_set_without_anything_to_look_for() -> None:
     assert check(one, "1") is None and check(one, ROWS[0]) is None
 
 
+def test_a_short_question_says_nothing_without_its_choices() -> None:
+    rows = [
+        TestRow(0, "Which answer is right here?", choices=("a red ferry", "a bell of tin")),
+        TestRow(1, "Who rang the bell of Pell?"),
+    ]
+    one = Cascade([build_index(TestSet("short", rows), neutral=CLEAN)])
+    assert check(one, rows[0].question) is None
+    assert (found := check(one, rows[1].question)) is not None and found.row == 1
+
+
 def test_what_a_neutral_text_holds_is_no_copy() -> None:
     rows = [
         TestRow(0, CLEAN[1]),

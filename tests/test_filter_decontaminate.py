@@ -14,6 +14,7 @@ import pytest
 from judge_server import JudgeServer, everything
 from measuring_server import MeasuringServer, letters
 from small_test_sets import CLEAN, QUESTIONS, write_test_set
+from support import factory as command
 from support import parquet_hashes, write_recipe
 
 import factory
@@ -69,7 +70,7 @@ def test_what_overlaps_is_a_reject_that_says_with_what(tmp_path: Path, bench: Pa
     assert (matched["benchmark"], matched["benchmark_row"], matched["column"]) == ("ferry", 2, "text")
     assert matched["layer"] == "ngram" and 0 < matched["score"] <= 1 and matched["span"] in TEXTS[2]
     card = (tmp_path / "run" / "dataset" / "README.md").read_text()
-    assert "`decontaminate` compared with: ferry (6 rows)" in card and '"ferry": 2' in card
+    assert "`decontaminate` compared with: ferry (6 rows, " in card and '"ferry": 2' in card
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["filters"][0]["candidates found"] == {"ferry": 2}
 
@@ -82,6 +83,16 @@ def test_paths_start_from_the_recipe_and_another_run_gives_the_same(tmp_path: Pa
     assert list(parquet_hashes(tmp_path / "one").values()) == list(parquet_hashes(tmp_path / "two").values())
 
 
+def test_a_test_set_that_has_changed_is_told(tmp_path: Path, bench: Path) -> None:
+    own = write_test_set(tmp_path, "own.jsonl")
+    path = recipe(tmp_path, own)
+    assert not factory.run(path, out=tmp_path / "run").summary["notices"]
+    assert not factory.run(path, out=tmp_path / "run").summary["notices"]
+    own.write_text(own.read_text() + json.dumps({"question": CLEAN[3] + " Name the ferry's captain too."}) + "\n")
+    told = "what the filter `decontaminate` compares with has changed since this dataset was made"
+    assert any(one.startswith(told) for one in factory.run(path, out=tmp_path / "run").summary["notices"])
+
+
 def test_flagged_rows_stay(tmp_path: Path, bench: Path) -> None:
     result = factory.run(recipe(tmp_path, bench, mode="flag"), out=tmp_path / "run")
     rows = result.dataset()["train"]
@@ -89,6 +100,8 @@ def test_flagged_rows_stay(tmp_path: Path, bench: Path) -> None:
     assert [flag is not None for flag in flags] == [True, False, True, False]
     assert json.loads(json.loads(flags[0])[0]["matched"])["benchmark_row"] == 0
     assert result.summary["flagged"] == {"decontaminate": 2}
+    told = command("explain", tmp_path / "run", "0")
+    assert told.returncode == 0 and "  flagged at decontaminate: overlaps ferry" in told.stdout
 
 
 def test_the_next_best_candidate_takes_the_place(tmp_path: Path, bench: Path) -> None:
@@ -131,6 +144,10 @@ def test_a_judge_decides_what_is_in_between(
         again = factory.run(path, out=tmp_path / "run")
         assert server.count("judge") == asked and again.summary["calls"] == 0
     assert (TEXTS[0] in kept(result)) != falls
+    reasons = [line["reason"] for line in rejects(tmp_path / "run")]
+    assert ("the judge gave no verdict: no verdict in form" in reasons[0]) == (verdict == "perhaps")
+    card = (tmp_path / "run" / "dataset" / "README.md").read_text()
+    assert ("fell because the judge gave no verdict: 1" in card) == (verdict == "perhaps")
     layers = [json.loads(line["matched"])["layer"] for line in rejects(tmp_path / "run")]
     assert layers == (["judge"] if verdict == "true" else ["ngram"] if falls else []) + ["ngram"]
 

@@ -136,7 +136,7 @@ def _open_model(wanted: Suspects, stack: ExitStack) -> Embedder | None:
 
 
 def _columns(wanted: Suspects, stream: Stream) -> tuple[str, ...]:
-    columns = wanted.columns or tuple(text_columns(stream.schema))
+    columns = tuple(dict.fromkeys(wanted.columns)) or tuple(text_columns(stream.schema))
     if not columns:
         raise UsageError(f"{stream.name}: no column holds text", f"columns: {', '.join(stream.schema.names)}")
     stream.check_columns(columns)

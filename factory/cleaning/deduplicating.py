@@ -165,7 +165,7 @@ def _open_model(wanted: Wanted, stack: ExitStack) -> Embedder | None:
 
 def _columns(wanted: Wanted, stream: Stream) -> tuple[str, ...]:
     """The columns that are compared. Raises UsageError for one that is not there, or holds no text."""
-    columns = wanted.columns or (only_text_column(stream.schema, stream.name),)
+    columns = tuple(dict.fromkeys(wanted.columns)) or (only_text_column(stream.schema, stream.name),)
     stream.check_columns(columns)
     check_text_columns(stream.schema, columns, stream.name)
     if wanted.within is not None:

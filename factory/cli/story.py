@@ -117,6 +117,7 @@ def _accepted(row: Found) -> list[str]:
     scores = json.loads(meta["scores"] or "{}")
     shown = "".join(f", {name} {show_score(value)}" for name, value in scores.items())
     lines = [f"accepted as {meta['id']}: score {show_score(meta['score'])}{shown}"]
+    lines += [f"  flagged at {flag['stage']}: {flag['reason']}" for flag in json.loads(meta.get("flags") or "[]")]
     for name, value in row.items():
         if name != "meta":
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -4,8 +4,9 @@ What the other layers set aside (signs, words that all rows of a template share)
 calibrated: a text that holds a whole question holds it. Case and white space do not count.
 
 A whole text is a question or a turn, and a question without the options at its end. It weighs its letters, and twice
-its other signs: from `STANDS` on it is looked for as a whole column, from `INSIDE` on within a longer one. What more
-than `SHARED_BY` rows have as their whole text, or a neutral text holds, is a template and not looked for.
+its other signs: from `STANDS` on it is looked for as a whole column, from `INSIDE` on within a longer one, and only
+from there on where the row has choices ("Which of these is correct?" asks nothing without them). What more than
+`SHARED_BY` rows have as their whole text, or a neutral text holds, is a template and not looked for.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from factory.decontamination.fields import QUESTION, TURN, Fields
+from factory.decontamination.fields import CHOICES, QUESTION, TURN, Fields
 from factory.decontamination.grams import GRAM, Presence, find, prefix_sums, run_hashes
 from factory.decontamination.texts import U64, Ints, tokenise
 
@@ -82,10 +83,12 @@ def _whole_texts(fields: Fields, common: str) -> tuple[list[str], Ints]:
     rows: dict[str, set[int]] = {}
     for text, at in found:
         rows.setdefault(squeeze(text), set()).add(int(fields.rows[at]))
+    chosen = set(fields.rows[fields.kinds == CHOICES].tolist())
     kept = []
     for text, at in found:
         key = squeeze(text)
-        if weigh(key) >= STANDS and len(rows[key]) <= SHARED_BY and not (len(key) < 200 and key in common):
+        least = INSIDE if int(fields.rows[at]) in chosen else STANDS
+        if weigh(key) >= least and len(rows[key]) <= SHARED_BY and not (len(key) < 200 and key in common):
             kept.append((text, at))
     return [text for text, _ in kept], np.array([at for _, at in kept], dtype=np.int64)
 

@@ -143,7 +143,8 @@ class Duplicates:
         for number, one in enumerate(against):
             if one.index is not None:
                 self._stored.append((number, _open_stored(one, self.threshold, by, scope_of)))
-                self.facts.append({"name": one.name, "rows": len(self._stored[-1][1])})
+                index = self._stored[-1][1]
+                self.facts.append({"name": one.name, "rows": len(index), "digest": index.digest()})
             else:
                 self._learn(number, one, scope_of)
 

@@ -242,7 +242,8 @@ def _judges(
         for role, task in one.tasks.items():
             writes = task == "generate"
             most = offered * -(-one.calls // len(one.tasks))
-            calls = Interval(0, offered, most)
+            expected = offered * (getattr(one.inner, "asked_share", 1.0) if writes else 1.0)
+            calls = Interval(0, expected, most)
             words = Interval.exactly(getattr(one.inner, "prompt_bytes", 0) / BYTES_PER_TOKEN)
             verdict = guess_answer(models[role]) if writes else Interval.exactly(0)
             yield (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,14 +10,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from factory.decontamination import LAYERS, RATES, Cascade, Hit, TestRow
+from factory.decontamination import LAYERS, RATES, BenchmarkIndex, Cascade, Hit, TestRow
 from factory.decontamination.columns import row_texts
 from factory.decontamination.embedding import QuestionVectors
 from factory.decontamination.questions import nearest_questions
 from factory.decontamination.types import as_plain, check_layers
 from factory.errors import UsageError
 from factory.filters import Columns, Drop, Item, as_columns
-from factory.filters.decontaminate_judge import ASKS, SCHEMA, judge_hit, prompt_bytes, show_row
+from factory.filters.decontaminate_judge import ASKS, SCHEMA, Judged, judge_hit, prompt_bytes, show_row
 from factory.scorers import Context
 from factory.test_sets import index_of, read_test_set
 from factory.test_sets.vectors import vectors_of
@@ -39,6 +40,8 @@ class Decontaminate:
     """
 
     schema = SCHEMA
+    asked_share = 0.02
+    """The share of candidates, about, that are in between, which the judge is asked of."""
 
     def __init__(
         self,
@@ -70,6 +73,7 @@ class Decontaminate:
         self._vectors: list[QuestionVectors] = []
         self._rows: dict[str, Mapping[int, TestRow]] = {}
         self._found: Counter[str] = Counter()
+        self._unjudged = 0
 
     def bind(self, columns: Columns) -> None:
         """Open the indexes of the test sets; one that is not built yet is built and kept. Raises UsageError."""
@@ -104,16 +108,16 @@ class Decontaminate:
         """What was compared with what, and what was found, by test set."""
         if self._cascade is None:
             return {}
-        compared = ", ".join(f"{index.name} ({len(index):,} rows)" for index in self._cascade.indexes)
+        compared = ", ".join(f"{index.name} ({len(index):,} rows, {_digest(index)})" for index in self._cascade.indexes)
         layers = [*self._layers, *(["embedding"] if self._model else []), *(["judge"] if self._judge else [])]
         found = {index.name: self._found[index.name] for index in self._cascade.indexes}
-        return {"compared with": compared, "layers": ", ".join(layers), "false positives aimed at": self._fpr} | {
-            "candidates found": found
-        }
+        told = {"compared with": compared, "layers": ", ".join(layers), "false positives aimed at": self._fpr}
+        unjudged = {"fell because the judge gave no verdict": self._unjudged} if self._unjudged else {}
+        return {**told, "candidates found": found, **unjudged}
 
-    async def prepare(self, item: Item, context: Context) -> Sequence[Hit] | Drop:
+    async def prepare(self, item: Item, context: Context) -> Sequence[Judged] | Drop:
         """The row's hits: those of the cascade, those by meaning, and the gray ones that the judge does not clear."""
-        texts = row_texts(item.fields, self._columns)
+        texts = self._texts(item)
         hits = self._look(texts, gray=self._judge is not None)
         if self._model is not None:
             refused = await self._add_by_meaning(texts, hits, item, context)
@@ -121,24 +125,31 @@ class Decontaminate:
                 return refused
         firm = [hit for hit in hits if not hit.gray]
         if firm or self._judge is None:
-            return firm
+            return [Judged(hit) for hit in firm]
         shown = "\n\n".join(texts.values())
         judge, rows = self._judge, self._rows
         asked = [judge_hit(judge, hit, rows[hit.benchmark][hit.row], shown, item.index, context) for hit in hits]
-        return [hit for hit in await together(asked) if hit is not None]
+        return [judged for judged in await together(asked) if judged is not None]
 
     def check(self, item: Item) -> Drop | Flag | None:
-        hits = item.prepared if self.tasks else self._look(row_texts(item.fields, self._columns))
-        if isinstance(hits, Drop):
-            return hits
-        if not hits:
+        if isinstance(item.prepared, Drop):
+            return item.prepared
+        judged = item.prepared if self.tasks else [Judged(hit) for hit in self._look(self._texts(item))]
+        if not judged:
             return None
-        self._found.update({hit.benchmark for hit in hits})
-        told = tell(hits[0]), canonical_json(as_plain(hits[0], 300))
+        # A verdict goes before a missing one.
+        best = min(judged, key=lambda one: bool(one.why))
+        self._found.update({one.hit.benchmark for one in judged})
+        self._unjudged += bool(best.why)
+        reason = tell(best.hit) + (f"; the judge gave no verdict: {best.why}" if best.why else "")
+        told = reason, canonical_json(as_plain(best.hit, 300))
         return Flag("decontaminate", *told) if self.flags else Drop("decontaminate", *told)
 
     def add(self, item: Item) -> None:
         """A row is compared with test sets alone."""
+
+    def _texts(self, item: Item) -> dict[str, str]:
+        return row_texts(item.fields, self._columns)
 
     def _look(self, texts: Mapping[str, str], *, gray: bool = False) -> list[Hit]:
         if self._cascade is None:
@@ -165,6 +176,11 @@ class Decontaminate:
                 column, text = said[found.index(best)]
                 hits.append(replace(best, column=column, span=text))
         return None
+
+
+def _digest(index: BenchmarkIndex) -> str:
+    """Eight hex digits of what an index was made of."""
+    return hashlib.blake2b(np.asarray(index.arrays["words"]).tobytes(), digest_size=4).hexdigest()
 
 
 def tell(hit: Hit) -> str:

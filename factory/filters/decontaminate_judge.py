@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from factory.decontamination import Hit, TestRow
@@ -21,7 +21,7 @@ SCHEMA: Mapping[str, Any] = {
 }
 """The form of a verdict."""
 
-__all__ = ["ASKS", "SCHEMA", "judge_hit", "prompt_bytes", "show_row"]
+__all__ = ["ASKS", "SCHEMA", "Judged", "judge_hit", "prompt_bytes", "show_row"]
 
 
 @functools.cache
@@ -40,8 +40,16 @@ def show_row(row: TestRow) -> str:
     return "\n".join([*(part for part in parts if part), *([f"Answer: {row.answer}"] if row.answer else [])])
 
 
-async def judge_hit(role: str, hit: Hit, row: TestRow, text: str, index: int, context: Context) -> Hit | None:
-    """The hit as the judge's where it says that the text gives the row away; None where it says that it does not.
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A hit that nobody has cleared. `why`: why the judge gave no verdict on it."""
+
+    hit: Hit
+    why: str = ""
+
+
+async def judge_hit(role: str, hit: Hit, row: TestRow, text: str, index: int, context: Context) -> Judged | None:
+    """The hit as the judge's where it says that the text gives the row away; none where it says that it does not.
 
     Without a verdict the hit stays as it is: what nobody has cleared is not clean.
     """
@@ -49,9 +57,9 @@ async def judge_hit(role: str, hit: Hit, row: TestRow, text: str, index: int, co
     names = {"test_row": fence("TEST ROW", test_row), "text": fence("TEXT", text)}
     messages = render_judge_prompt(_prompt(), context, names)
     verdict = await ask_verdict(context, role, messages, schema=SCHEMA, read=_read, index=index, shown=(test_row, text))
-    if verdict.value is False:
-        return None
-    return replace(hit, layer="judge", gray=False) if verdict.value else hit
+    if verdict.value is None:
+        return Judged(hit, verdict.why)
+    return Judged(replace(hit, layer="judge", gray=False)) if verdict.value else None
 
 
 def _read(data: Mapping[str, Any]) -> bool:

@@ -146,6 +146,8 @@ def _open(entry: str, reading: Reading, notes: list[str]) -> list[Part]:
         path = path / "dataset"  # a run directory
     if (path / "data").is_dir() and (path / "preference").is_dir():
         path = path / "data"  # a dataset that a run has made: its pairs are no rows
+    if (path / "kept.parquet").is_file() and (path / "summary.json").is_file():
+        path = path / "kept.parquet"  # what `factory dedup` or `factory decontaminate` has kept
     kind = guess_format(entry, path)
     if kind == "dataset":
         return [SavedPart(path, reading, entry)]

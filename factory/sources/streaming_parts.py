@@ -149,7 +149,7 @@ class ParquetPart:
 
         try:
             with parquet.ParquetFile(self.path) as file:
-                self._schema, self.rows = file.schema_arrow, int(file.metadata.num_rows)
+                self._schema, self.rows = _without_views(file.schema_arrow), int(file.metadata.num_rows)
                 groups = [file.metadata.row_group(k) for k in range(file.metadata.num_row_groups)]
         except (pa.ArrowException, OSError) as error:
             raise self._fault(error) from None
@@ -177,9 +177,19 @@ class ParquetPart:
         try:
             with parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=1 << 20) as file:
                 for batch in file.iter_batches(batch_size=self._at_once):
-                    yield pa.Table.from_batches([batch])
+                    table = pa.Table.from_batches([batch])
+                    yield table if table.schema.equals(self._schema) else table.cast(self._schema)
         except (pa.ArrowException, OSError) as error:
             raise self._fault(error) from None
+
+
+def _without_views(schema: pa.Schema) -> pa.Schema:
+    """The schema with plain texts and bytes in the place of views, of which rows cannot be chosen."""
+    import pyarrow as pa
+
+    plain = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+    fields = [field.with_type(plain.get(field.type, field.type)) for field in schema]
+    return pa.schema(fields, schema.metadata)
 
 
 @dataclass

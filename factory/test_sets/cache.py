@@ -247,5 +247,7 @@ def _size(path: Path) -> int:
 
 def _storage(error: OSError, path: Path) -> FactoryError:
     if is_storage_fault(error):
-        return storage_fault(error, path)
+        fault = storage_fault(error, path)
+        fault.hint = "FACTORY_CACHE names another folder for test sets and their indexes"
+        return fault
     return UsageError(f"{path}: cannot write ({error.strerror or error})", "FACTORY_CACHE names another folder")
