@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from factory.decontamination.types import TestRow, TestSet
 from factory.errors import UsageError
-from factory.test_sets import cache, entries, fetching, find, of_suite, read_test_set, suites
+from factory.test_sets import cache, entries, fetching, find, index_of, of_suite, read_test_set, suites
 from factory.test_sets.entries import ALL_CONFIGS, Entry, Fields, make_fields, plain
 from factory.test_sets.naming import guess_fields
 from factory.test_sets.paths import open_scopes, read_in, read_path
@@ -774,3 +774,17 @@ def test_two_processes_that_keep_the_same_set(tmp_path: Path) -> None:
 
 def test_fields_are_written_as_one_or_as_several() -> None:
     assert make_fields({"question": "a", "choices": ["b", "c"]}) == Fields(question=("a",), choices=("b", "c"))
+
+
+def test_a_suite_and_fields_of_kept_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACTORY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UsageError, match="is a suite, not a test set") as caught:
+        index_of("open-llm-leaderboard-v1", tmp_path)
+    assert "gsm8k" in caught.value.hint and "hellaswag" in caught.value.hint
+    path = tmp_path / "g.jsonl"
+    path.write_text('{"question": "How many oars hang in the boat house of Pell?", "answer": "9"}\n')
+    keep(locate(str(path), tmp_path), "gsm8k", replace_=False)
+    assert len(index_of("gsm8k", tmp_path)) == 1
+    with pytest.raises(UsageError, match="gsm8k"):  # its kept rows have no such field, and the Hub is not asked
+        index_of({"path": "gsm8k", "question": "nope"}, tmp_path)

@@ -112,6 +112,9 @@ def find(name: str) -> Entry:
     Raises UsageError with the nearest names.
     """
     found = find_if_known(name)
+    if found is None and name in suites():
+        names = ", ".join(entry.name for entry in of_suite(name))
+        raise UsageError(f"`{name}` is a suite, not a test set", f"name the sets that count: {names}"[:600])
     if found is None:
         close = nearest(plain(name), _names())
         known = close if close.startswith("did you") else "`factory benchmarks list` shows those that are known"

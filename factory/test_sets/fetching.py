@@ -79,6 +79,11 @@ def offline() -> str:
 
 def elsewhere(name: str) -> str:
     """What to do where the Hub cannot be reached."""
+    if "/" in name:
+        return (
+            f"on a machine with a network: `factory benchmarks index {name}`, then copy its cache folder here "
+            "(`factory benchmarks list` names it); or download its file, and give that in the place of the name"
+        )
     return (
         f"on a machine with a network: `factory benchmarks index {name}`, then copy its cache folder here "
         f"(`factory benchmarks list` names it); or `factory benchmarks index {name} --from FILE` with a downloaded copy"

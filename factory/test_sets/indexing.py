@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from factory.errors import UsageError
 from factory.files import sha256_file
 from factory.test_sets.cache import cache_dir, index_facts, index_path, rows_sha, store_index, stored_facts
-from factory.test_sets.entries import find_if_known
+from factory.test_sets.entries import Fields, find_if_known
 from factory.test_sets.fetching import elsewhere
 from factory.test_sets.reading import Located, Spec, locate, read_located, source_key
 
@@ -62,7 +62,8 @@ def open_or_build(
 
     scheme = _scheme()
     key = _key(source_key(located), scheme)
-    path = index_path(located.name, key) if key else _by_name(located.name, scheme)
+    mapped = located.entry is None and located.fields != Fields()  # an index of other fields is another index
+    path = index_path(located.name, key) if key else None if mapped else _by_name(located.name, scheme)
     facts = None if path is None or rebuild else index_facts(path)
     if path is not None and facts is not None:
         return open_index(path), _told(path, facts, built=False)
