@@ -202,7 +202,8 @@ def test_plugins_lists_built_in_and_installed_ones_and_tells_of_broken_ones(site
     found = {(entry["kind"], entry["name"]): entry for entry in json.loads(done.stdout)["plugins"]}
     for known in (("backend", "embedded"), ("scorer", "arithmetic"), ("filter", "dedup")):
         assert found[known]["origin"] == "built-in" and found[known]["summary"]
-    assert found["filter", "dedup"]["options"]["threshold"] == {"required": False, "default": 0.8}
+    threshold = found["filter", "dedup"]["options"]["threshold"]
+    assert threshold == {"required": False, "default": None}  # that of `by`
     ours = found["scorer", "cites_source"]
     assert ours["origin"] == "cites_plugin" and ours["summary"] == "Sources are named."
     assert ours["options"] == {"at_least": {"required": False, "default": 1}}
