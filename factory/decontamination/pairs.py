@@ -141,14 +141,13 @@ def _dot(
     """float32 per pair: the sum over shared buckets of the weights (1 where there are none)."""
     result = np.zeros(len(stretch), dtype=np.float32)
     table = _scratch()
-    starts, theirs_starts, theirs_sizes = mine.starts(), theirs.starts(), theirs.sizes()
+    starts, theirs_starts, theirs_sizes, owners = mine.starts(), theirs.starts(), theirs.sizes(), mine.owners()
     number = 0
     while number < len(stretch):
         base = int(stretch[number])
         stop = int(np.searchsorted(stretch, base + _BLOCK, side="left"))
         low, high = int(starts[base]), int(mine.ends[min(base + _BLOCK, len(mine.ends)) - 1])
-        local = mine.owners()[low:high] - base
-        places = local * WIDTH + mine.buckets[low:high]
+        places = (owners[low:high] - base) * WIDTH + mine.buckets[low:high]
         table[places] = 1.0 if mine_weights is None else mine_weights[low:high]
         units = unit[number:stop]
         owner, at = expand(theirs_starts[units], theirs_sizes[units])
