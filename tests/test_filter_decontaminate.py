@@ -197,7 +197,10 @@ def test_options(tmp_path: Path, bench: Path) -> None:
 
 
 def test_the_columns_that_are_compared(bench: Path) -> None:
-    whole, one = make(bench.parent, against=[str(bench)]), make(bench.parent, against=["ferry.jsonl"], on="answer")
+    whole, one = (
+        make(bench.parent, against=str(bench)),
+        make(bench.parent, against={"path": "ferry.jsonl"}, on="answer"),
+    )
     item = Item(0, 0, {"question": QUESTIONS[1], "answer": "many"}, {})
     drop = whole.check(item)
     assert isinstance(drop, Drop) and json.loads(drop.matched or "")["column"].startswith("question")

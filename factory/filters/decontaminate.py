@@ -31,12 +31,12 @@ Layer = Literal["ngram", "coverage", "characters"]
 class Decontaminate:
     """Drops rows that overlap the rows of test sets; with `mode: flag` they stay, and `meta.flags` says why.
 
-    `against`: names of known test sets, Hub names, files, or mappings with `path` and a field map. `on`: the columns
-    that are compared, each by itself and together (default: all of the recipe's output). `layers`: those of the cascade
-    that look. `fpr`: the share of clean rows that may fall at each test set's calibrated thresholds: 0.0001, 0.001 or
-    0.01. `model`: a role that embeds, to find a question in other words; its vectors of the test sets are made before,
-    by `factory benchmarks index … --model`. `judge`: a role that decides where a row is over the threshold for 0.01 and
-    under the one for `fpr`. What matched stands in the rejects as JSON.
+    `against`: a known test set, a Hub name, a file, a mapping with `path` and a field map, or a list of these. `on`:
+    the columns that are compared, each by itself and together (default: all of the recipe's output). `layers`: those of
+    the cascade that look. `fpr`: the share of clean rows that may fall at each test set's calibrated thresholds:
+    0.0001, 0.001 or 0.01. `model`: a role that embeds, to find a question in other words; its vectors of the test sets
+    are made before, by `factory benchmarks index … --model`. `judge`: a role that decides where a row is over the
+    threshold for 0.01 and under the one for `fpr`. What matched stands in the rejects as JSON.
     """
 
     schema = SCHEMA
@@ -46,7 +46,7 @@ class Decontaminate:
     def __init__(
         self,
         *,
-        against: list[str | dict[str, Any]],
+        against: str | dict[str, Any] | list[str | dict[str, Any]],
         on: str | list[str] | None = None,
         mode: Literal["drop", "flag"] = "drop",
         layers: list[Layer] | None = None,
@@ -54,7 +54,8 @@ class Decontaminate:
         model: str | None = None,
         judge: str | None = None,
     ):
-        if not against:
+        listed = list(against) if isinstance(against, list) else [against] if against else []
+        if not listed:
             raise UsageError("`against` names no test set", "see `factory benchmarks list`, or give a file")
         if fpr not in RATES:
             raise UsageError(f"`fpr: {fpr}` is none of the calibrated rates", ", ".join(map(str, RATES)))
@@ -65,7 +66,7 @@ class Decontaminate:
             **({} if model is None else {model: "embed"}),
             **({} if judge is None else {judge: "generate"}),
         }
-        self._against, self._on = against, on
+        self._against, self._on = listed, on
         self._layers = check_layers(LAYERS if layers is None else layers)
         self._fpr, self._model, self._judge = fpr, model, judge
         self._columns: tuple[str, ...] = ()
