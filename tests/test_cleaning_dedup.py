@@ -519,3 +519,15 @@ def test_columns_of_views_and_earlier_results_are_data(tmp_path: Path) -> None:
     assert (again["rows"], again["kept"]) == (2, 2)
     same = deduplicate(Wanted(data=(str(path),), columns=("t",), against=(str(tmp_path / "out"),)), out=tmp_path / "o")
     assert same.summary["kept"] == 0
+
+
+def test_an_index_of_another_column_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "two.jsonl"
+    path.write_text('{"a": "a red ferry", "b": "a bell of tin"}\n')
+    told: list[str] = []
+    deduplicate(Wanted(data=(str(path),), columns=("a",), save_index=tmp_path / "i"), out=tmp_path / "o")
+    for column in ("a", "b"):
+        wanted = Wanted(data=(str(path),), columns=(column,), against=(str(tmp_path / "i"),), split="test")
+        deduplicate(wanted, out=tmp_path / column, notice=told.append)
+    assert [one for one in told if "is an index of the column a, and b is compared with it" in one] == [told[-1]]
+    assert "without splits: all of it is read" in told[0] and len(told) == 3

@@ -14,7 +14,7 @@ import numpy as np
 
 from factory.cleaning.deduplicating import Cleaned, Progressed, Step
 from factory.cleaning.interrupting import interruptible
-from factory.cleaning.writing import KEPT, REMOVED, SUMMARY, Results, check_out, open_results
+from factory.cleaning.writing import KEPT, REMOVED, SUMMARY, Results, check_out, choose, open_results
 from factory.decontamination import LAYERS, RATES, BenchmarkIndex, Cascade, Hit
 from factory.decontamination.columns import row_texts
 from factory.decontamination.embedding import QuestionVectors
@@ -255,9 +255,9 @@ class _Walk:
             told = [canonical_json([as_plain(hit) for hit in some]) if some else None for some in hits]
             self._results.keep(batch.table, {FLAG: told})
             return
-        self._results.keep(batch.table.filter(_mask(~found)))
+        self._results.keep(choose(batch.table, ~found))
         places = np.flatnonzero(found)
-        self._results.remove(batch.table.filter(_mask(found)), _told(places, batch.first, hits))
+        self._results.remove(choose(batch.table, found), _told(places, batch.first, hits))
 
     def _by_meaning(self, rows: Sequence[Mapping[str, str]], hits: Sequence[list[Hit]], first: int) -> list[list[Hit]]:
         """The hits, and those by embeddings where a test set has none yet."""
@@ -282,12 +282,6 @@ class _Walk:
                 self.counts.found += 1
                 self.counts.by_benchmark.update(hit.benchmark for hit in some)
                 self.counts.by_layer[some[0].layer] += 1
-
-
-def _mask(chosen: Any) -> Any:
-    import pyarrow as pa
-
-    return pa.array(chosen)
 
 
 def _told(places: Any, first: int, hits: Sequence[Sequence[Hit]]) -> dict[str, list[Any]]:

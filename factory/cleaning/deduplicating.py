@@ -17,7 +17,7 @@ from factory import kernel
 from factory.cleaning.ahead import ahead
 from factory.cleaning.interrupting import interruptible, undisturbed
 from factory.cleaning.saving import IndexFile, check_index_place, open_index_file
-from factory.cleaning.writing import KEPT, REMOVED, SUMMARY, Results, check_out, open_results
+from factory.cleaning.writing import KEPT, REMOVED, SUMMARY, Results, check_out, choose, open_results
 from factory.duplicates import Duplicates, DuplicatesFound, Reference, ScopeOf, conversation_text, open_reference
 from factory.duplicates.references import Chunk
 from factory.errors import UsageError
@@ -111,6 +111,7 @@ def deduplicate(
         for told in stream.notes:
             notice(told)
         known = _known(wanted, columns, embedder, progress)
+        _tell_of_other_columns(known.names, columns, notice)
         results = stack.enter_context(open_results(out, COMMAND, stream.schema, _own_columns()))
         index = stack.enter_context(_index(wanted, known, columns))
         walk = _Walk(wanted, columns, known, embedder, results, index)
@@ -253,7 +254,7 @@ class _Walk:
         if kept.all():
             self.results.keep(batch.table)
         else:
-            self.results.keep(batch.table.filter(_mask(kept)))
+            self.results.keep(choose(batch.table, kept))
             self._remove(batch, found)
         if self._index is not None:
             self._index.add(ready.prints, np.flatnonzero(kept), batch.first)
@@ -273,13 +274,7 @@ class _Walk:
             "similarity": found.similarity[rows].tolist(),
             "kind": kinds,
         }
-        self.results.remove(batch.table.filter(_mask(~found.kept)), own)
-
-
-def _mask(chosen: Any) -> Any:
-    import pyarrow as pa
-
-    return pa.array(chosen)
+        self.results.remove(choose(batch.table, ~found.kept), own)
 
 
 def _known(wanted: Wanted, columns: tuple[str, ...], embedder: Embedder | None, progress: Progressed) -> Duplicates:
@@ -295,6 +290,19 @@ def _known(wanted: Wanted, columns: tuple[str, ...], embedder: Embedder | None, 
         references.append(opened)
     scope_of = None if wanted.within is None else _scope_in_chunks
     return Duplicates(wanted.threshold, wanted.by, references, scope_of=scope_of)  # type: ignore[arg-type]
+
+
+def _tell_of_other_columns(names: Sequence[str], columns: Sequence[str], notice: Callable[[str], None]) -> None:
+    """Say which indexes were made of other columns than those that are compared."""
+    from factory.minhash.stored import StoredIndex, is_index
+
+    for name in names:
+        if is_index(Path(name)):
+            with StoredIndex.open(Path(name)) as index:
+                before = index.note.get("columns") if isinstance(index.note, Mapping) else None
+            if isinstance(before, list) and before != list(columns):
+                told = f"{', '.join(map(str, before))}, and {', '.join(columns)} is compared with it"
+                notice(f"{name} is an index of the column {told}")
 
 
 def _scope_in_chunks(row: Mapping[str, Any], axes: Mapping[str, Any]) -> str:

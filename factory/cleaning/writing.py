@@ -237,6 +237,13 @@ def _unwritable(error: Exception) -> UsageError:
     return UsageError(f"Parquet cannot hold the data's columns: {error}", "save them with other types")
 
 
+def choose(table: pa.Table, chosen: Any) -> pa.Table:
+    """The rows of a table for which a bool[rows] array is true."""
+    import pyarrow as pa
+
+    return table.filter(pa.array(chosen))
+
+
 def _renamed(names: Sequence[str], own: Sequence[str]) -> dict[str, str]:
     """Other names for the data's columns that are called like the command's own."""
     found: dict[str, str] = {}

@@ -155,6 +155,8 @@ def _open(entry: str, reading: Reading, notes: list[str]) -> list[Part]:
         return [HubPart(entry, reading)]
     if not path.exists():
         raise missing_path(path)
+    if path.is_file() and reading.split != "train":
+        notes.append(f"{path} is one file, without splits: all of it is read (--split {reading.split})")
     files = _folder(path, reading.split, notes) if path.is_dir() else [path]
     parts: list[Part] = []
     for file in files:
