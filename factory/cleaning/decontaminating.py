@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from factory.cleaning.deduplicating import Cleaned, Progressed, Step
+from factory.cleaning.deduplicating import Cleaned, Progressed, Step, open_model
 from factory.cleaning.interrupting import interruptible
 from factory.cleaning.writing import KEPT, REMOVED, SUMMARY, Results, check_out, choose, open_results
 from factory.decontamination import LAYERS, RATES, BenchmarkIndex, Cascade, Hit
@@ -86,7 +86,7 @@ def decontaminate(
     began = time.monotonic()
     layers = _check_options(wanted, out)
     with interruptible("nothing was written"), ExitStack() as stack:
-        embedder = _open_model(wanted, stack)
+        embedder = open_model(wanted.model, stack)
         stream = open_stream(
             wanted.data,
             split=wanted.split,
@@ -125,14 +125,6 @@ def _check_options(wanted: Suspects, out: Path) -> tuple[str, ...]:
         )
     check_out(out, COMMAND, (*wanted.data, *wanted.against))
     return check_layers(wanted.layers)
-
-
-def _open_model(wanted: Suspects, stack: ExitStack) -> Embedder | None:
-    if wanted.model is None:
-        return None
-    from factory.cleaning.embedding import open_embedder
-
-    return stack.enter_context(open_embedder(wanted.model))
 
 
 def _columns(wanted: Suspects, stream: Stream) -> tuple[str, ...]:

@@ -97,7 +97,7 @@ def deduplicate(
     began = time.monotonic()
     _check_options(wanted, out)
     with interruptible("nothing was written"), ExitStack() as stack:
-        embedder = _open_model(wanted, stack)
+        embedder = open_model(wanted.model, stack)
         stream = open_stream(
             wanted.data,
             split=wanted.split,
@@ -156,12 +156,13 @@ def _same(entry: str, data: Sequence[str]) -> bool:
     return any(Path(entry).expanduser().resolve() == Path(one).expanduser().resolve() for one in data)
 
 
-def _open_model(wanted: Wanted, stack: ExitStack) -> Embedder | None:
-    if wanted.model is None:
+def open_model(model: str | None, stack: ExitStack) -> Embedder | None:
+    """The model that embeds, open as long as the stack is; None where none is asked for."""
+    if model is None:
         return None
     from factory.cleaning.embedding import open_embedder
 
-    return stack.enter_context(open_embedder(wanted.model))
+    return stack.enter_context(open_embedder(model))
 
 
 def _columns(wanted: Wanted, stream: Stream) -> tuple[str, ...]:
