@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from factory.files import sha256_file, sync_directory
 from factory.minhash.scheme import PERMUTATIONS, U32, U64, Ints
 from factory.minhash.stored_manifest import Facts, SegmentFacts, damaged
-from factory.minhash.stored_ragged import PARITY_WORDS, starts_of
+from factory.minhash.stored_ragged import PARITY_WORDS
 
 ARRAYS: Mapping[str, tuple[str, int | None]] = {
     "keys": ("<u8", None),  # band keys of every distinct text, sorted
@@ -116,11 +116,6 @@ class Segment:
         """Where the sets at `places` start, and their sizes."""
         starts = np.where(places > 0, self.ends[places - 1], 0)
         return starts, self.ends[places] - starts
-
-    def all_spans(self) -> tuple[Ints, Ints]:
-        """`spans` of every place."""
-        starts = starts_of(self.ends)
-        return starts, self.ends - starts
 
 
 def open_segment(directory: Path, facts: SegmentFacts) -> Segment:

@@ -13,7 +13,7 @@ from factory.decontamination.types import TestSet
 from factory.errors import UsageError, nearest
 from factory.sources.tables import format_of, missing_path
 from factory.test_sets.cache import cached, check_name, read_stored, store_rows, stored_facts
-from factory.test_sets.entries import MISSING, Entry, Fields, entries, find, find_if_known, make_fields
+from factory.test_sets.entries import MISSING, Entry, Fields, find, find_if_known, make_fields
 from factory.test_sets.fetching import Wanted, fetch_rows
 from factory.test_sets.files import Raw, hash_files, list_files, read_files
 from factory.test_sets.naming import columns_of, fits, guess_fields, looks_like_code
@@ -277,8 +277,3 @@ def keep(
 
 def _code(located: Located, entry: Entry | None) -> bool | None:
     return entry.code if entry is not None and located.code is None else located.code
-
-
-def all_names() -> list[str]:
-    """The names of the registry and of the user's own sets."""
-    return sorted({entry.name for entry in entries()} | {one.name for one in cached()})
