@@ -139,6 +139,10 @@ class CallWindow:
         wake(self._resting)
         self._serve()
 
+    def reopen(self) -> None:
+        """Slots are given again."""
+        self._closed = False
+
     def _may_start(self) -> bool:
         if self._blocked_until is not None and not self._unblock():
             return False

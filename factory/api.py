@@ -11,7 +11,7 @@ from factory.recipe import Overrides, Recipe
 from factory.recipe import load_recipe as load_recipe
 from factory.results import Result
 from factory.runner import execute
-from factory.session import RunOptions
+from factory.session import RunOptions, wants_report
 
 
 def run(
@@ -26,12 +26,16 @@ def run(
     reuse: Sequence[Path | str] = (),
     replay: bool = False,
     retry_failed: bool = False,
+    publish_anyway: str = "",
+    report: bool | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     notice: Callable[[str], None] | None = None,
 ) -> Result:
     """Run a recipe: a `Recipe`, a path, or the name of a shipped one. The same call again resumes or extends.
 
-    `rows`, `seed`, `budget` (USD) and `models` (role → "backend/model") override the recipe's. Raises RecipeError
+    `rows`, `seed`, `budget` (USD) and `models` (role → "backend/model") override the recipe's. `publish_anyway`: why a
+    dataset is to be published though a gate fails; card and manifest tell it. `report` False: no
+    report.html, and no audit but the recipe's. Raises RecipeError
     with every fault, UsageError, GateFailed, Incomplete (resumable), Interrupted, JournalDamaged; GateFailed,
     Incomplete and Interrupted carry the `Result` so far as `error.result` once the run had begun.
     """
@@ -46,6 +50,8 @@ def run(
         reuse=tuple(Path(path) for path in reuse),
         replay=replay,
         retry_failed=retry_failed,
+        publish_anyway=publish_anyway,
+        report=wants_report() if report is None else report,
         on_progress=on_progress,
         notice=notice,
     )

@@ -125,6 +125,12 @@ class Calls:
         for model in self.models.values():
             model.window.close()
 
+    def reopen(self) -> None:
+        """Attempts may start again, after a drain that only meant that no further row was wanted."""
+        self.draining = False
+        for model in self.models.values():
+            model.window.reopen()
+
     def abandon(self) -> None:
         """Drain, and wait for no answer any more: what is in flight is recorded as lost, its callers get Draining."""
         self.drain()

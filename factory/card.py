@@ -27,7 +27,7 @@ class PairFacts:
 class CardFacts:
     """Everything the card tells. `rejected` counts candidates by stage, `models` are the manifest's facts, `scorers`
     what `factory.scoring.telling` says of them. `filters`: what filters tell of themselves; `flagged`: accepted rows
-    that they flagged, by stage.
+    that they flagged, by stage. `audit`: the audit's summary in Markdown; `plots`: files beside the card, by name.
     """
 
     plan: Plan
@@ -49,6 +49,9 @@ class CardFacts:
     filters: Sequence[Mapping[str, Any]] = ()
     flagged: Mapping[str, int] = field(default_factory=dict)
     pairs: PairFacts | None = None
+    audit: str = ""
+    plots: Mapping[str, bytes] = field(default_factory=dict)
+    published_anyway: str = ""
 
 
 def size_category(rows: int) -> str:
@@ -302,10 +305,16 @@ def _costs(facts: CardFacts) -> str:
 def _audits(facts: CardFacts) -> str:
     if not facts.checks:
         return ""
-    lines = ["## Audits", "", "| check | verdict | value | |", "| --- | --- | ---: | --- |"]
+    lines = ["## Audits", ""]
+    if facts.published_anyway:
+        lines += [f"> **Published although a gate failed.** The reason given: {_cell(facts.published_anyway)}", ""]
+    if facts.audit:
+        lines += [facts.audit, ""]
+    lines += ["| check | verdict | value | |", "| --- | --- | ---: | --- |"]
     for check in facts.checks:
         value = "–" if check.value is None else f"{check.value:.4g}"
-        lines.append(f"| {check.name} | {check.verdict} | {value} | {_cell(check.sentence)} |")
+        name = f"{check.name} ({_cell(check.subject)})" if check.subject else check.name
+        lines.append(f"| {name} | {check.verdict} | {value} | {_cell(check.sentence)} |")
     return "\n".join(lines)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from factory.auditing.specs import AuditSpec, compile_audits
 from factory.columns import dataset_columns
 from factory.filters import NamedFilter, compile_filters
 from factory.generating import Step, compile_steps
@@ -23,6 +24,12 @@ class Job:
     columns: tuple[tuple[str, str], ...]
     filters: Sequence[NamedFilter]
     passes: Sequence[NamedPass] = ()
+    audits: Sequence[AuditSpec] = ()
+
+    @property
+    def audited(self) -> frozenset[str]:
+        """The roles that auditors ask."""
+        return frozenset(role for spec in self.audits for role in spec.roles.values())
 
     @property
     def recipe(self) -> Recipe:
@@ -51,4 +58,7 @@ def compile_job(recipe: Recipe, names: Collection[str] = ()) -> Job:
     )
     passes = compile_passes(recipe.whole_set, every, output=output, scope=scope, place=recipe.place)
     check_preference(recipe, steps)
-    return Job(plan, steps, columns, filters, passes)
+    audits = compile_audits(
+        recipe.audit or [], base=recipe.base, columns=every, roles=list(recipe.models), place=recipe.place
+    )
+    return Job(plan, steps, columns, filters, passes, audits)

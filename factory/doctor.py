@@ -29,8 +29,9 @@ from factory.sandbox import available
 from factory.test_sets import cache_dir, cached, entries
 
 BASE = (
-    "aiohttp", "datasets", "datasketch", "genai-prices", "jinja2", "numpy", "openai", "orjson", "py3langid", "pyarrow",
-    "pydantic", "pyyaml", "rich", "safetensors", "tiktoken", "tokenizers", "typer",
+    "aiohttp", "datasets", "datasketch", "genai-prices", "jinja2", "matplotlib", "numpy", "openai", "orjson",
+    "phonenumbers", "py3langid", "pyarrow", "pydantic", "python-stdnum", "pyyaml", "rich", "safetensors",
+    "scikit-learn", "scipy", "tiktoken", "tokenizers", "typer",
 )  # fmt: skip
 """What the package needs whatever is done with it."""
 EXTRAS = (
@@ -39,7 +40,7 @@ EXTRAS = (
     (("sentence_transformers",), "embeddings", "embeddings"),
     (("faker",), "faker", "the `faker` axis"),
     (("math_verify",), "math", "the scorer `math`"),
-    (("sklearn",), "learned", "the scorer `learned`"),
+    (("presidio_analyzer",), "presidio", "audits: personal data by Presidio (`engine: presidio`)"),
     (("jsonschema",), "jsonschema", "the rarer keywords of the scorer `json_schema`"),
 )
 """Modules of an extra (the first one decides), its name, and what it is for."""

@@ -55,6 +55,7 @@ REJECTS = (
     ("variation", "str"),
     ("text", "str"),
     ("matched", "str"),
+    ("model", "str"),
 )
 
 
@@ -313,6 +314,7 @@ class RejectsWriter:
                 "variation": as_json(dict(variation)),
                 "text": candidate.text,
                 "matched": verdict.matched,
+                "model": candidate.model,
             }
         )
 

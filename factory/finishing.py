@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from factory.auditing import failed
+from factory.auditing import Audit, failed, write_json
+from factory.auditing.of_run import read_rows
+from factory.auditors import Data
 from factory.card import CardFacts, PairFacts
-from factory.errors import FactoryError, GateFailed
+from factory.errors import FactoryError, GateFailed, Incomplete, Interrupted
 from factory.journal import Journal
 from factory.ledger import Sums, write_ledger
 from factory.outputs import Outputs
 from factory.planning import Plan
+from factory.reporting import ReportFacts, card_plots, card_summary, run_files, tell_story, write_report
 from factory.results import Result
 from factory.run_dir import RunDir, model_facts, plan_facts, versions, write_manifest
 from factory.types import Check
@@ -59,6 +63,8 @@ class RunFacts:
     scorers: Sequence[Mapping[str, Any]] = ()
     filters: Sequence[Mapping[str, Any]] = ()
     flagged: Mapping[str, int] = field(default_factory=dict)
+    publish_anyway: str = ""
+    report: bool = True
 
     @property
     def accepted(self) -> int:
@@ -66,7 +72,11 @@ class RunFacts:
         return self.passes[0].before if self.passes else self.rows
 
 
-def finish(outputs: Outputs, facts: RunFacts) -> tuple[Ending, Result]:
+Auditing = Callable[[Sequence[Path]], Awaitable[Audit | None]]
+"""The audit of the rows in these files; None where nothing is audited. An Incomplete or Interrupted ends the run so."""
+
+
+async def finish(outputs: Outputs, facts: RunFacts, auditing: Auditing) -> tuple[Ending, Result]:
     """Write everything. A gate that says no turns the ending into `rejected`.
 
     A dataset that was complete is replaced by an unfinished extension only when that has all its rows.
@@ -75,23 +85,27 @@ def finish(outputs: Outputs, facts: RunFacts) -> tuple[Ending, Result]:
     _tell_of_changes(facts)
     if outputs.whole is not None:
         facts = _after_passes(facts, outputs.whole)
+    audit, facts = await _audit(outputs, facts, auditing)
+    await facts.journal.flush()
     sums = Sums()
     write_ledger(sums.watch(facts.journal.entries()), facts.run.ledger)
     ledger = sums.as_json(facts.rows)
-    ending, checks = facts.ending, list[Check]()
-    if ending.status == "complete":
-        checks = outputs.audit()
-        ending = _gate(ending, checks)
+    checks = () if audit is None else audit.checks
+    ending = _gate(facts, audit)
     if _keeps_previous(facts, ending):
         outputs.discard()
         manifest = {**facts.previous, "last_attempt": {"status": ending.status, "reason": ending.reason}}
         dataset = facts.run.dataset
+        report = None
     else:
-        dataset = outputs.publish(
-            _card_facts(facts, outputs, ending, splits, ledger, checks), rejected=bool(failed(checks))
-        )
+        rejected = ending.status == "rejected"
+        dataset = facts.run.rejected_dataset if rejected else facts.run.dataset
         manifest = {**_told_pairs(outputs), **_manifest(facts, ending, splits, ledger, checks, dataset.name)}
+        report = _report_facts(outputs, facts, audit, manifest)
+        outputs.publish(_card_facts(facts, outputs, ending, splits, ledger, checks, report), rejected=rejected)
     write_manifest(facts.run, manifest)
+    if report is not None:
+        write_report(facts.run.report, report)
     total = ledger["total"]
     summary = {
         "run": str(facts.run.path),
@@ -112,6 +126,34 @@ def finish(outputs: Outputs, facts: RunFacts) -> tuple[Ending, Result]:
         **_told_pairs(outputs),
     }
     return ending, Result(facts.run, summary, tuple(checks))
+
+
+async def _audit(outputs: Outputs, facts: RunFacts, auditing: Auditing) -> tuple[Audit | None, RunFacts]:
+    """The audit of a complete run. One that cannot be finished leaves the run incomplete."""
+    if facts.ending.status != "complete":
+        return None, facts
+    try:
+        audit = await auditing(outputs.files())
+    except Interrupted as error:
+        return None, replace(facts, ending=Ending("interrupted", error.message, error))
+    except Incomplete as error:
+        return None, replace(facts, ending=Ending("incomplete", f"the audit is not finished: {error.message}", error))
+    return audit, facts
+
+
+def _report_facts(
+    outputs: Outputs, facts: RunFacts, audit: Audit | None, manifest: Mapping[str, Any]
+) -> ReportFacts | None:
+    """What the report tells, with `audit.json` written: it holds the same figures. None where no report is wanted."""
+    found = (audit or Audit((), gating=False)).as_json()
+    report = None
+    if facts.report:
+        dataset = Data(facts.plan.recipe.name, read_rows(outputs.files()))
+        report = ReportFacts(found, facts.plan.recipe.name, dataset, run=run_files(facts.run, manifest))
+        found["story"] = tell_story(report)
+    if audit is not None or report is not None:
+        write_json(facts.run.audit, found)
+    return report
 
 
 def _after_passes(facts: RunFacts, whole: WholeSet) -> RunFacts:
@@ -146,14 +188,18 @@ def _told_flags(facts: RunFacts) -> dict[str, Any]:
     return {"flagged": dict(facts.flagged)} if facts.flagged else {}
 
 
-def _gate(ending: Ending, checks: Sequence[Check]) -> Ending:
-    bad = failed(checks)
+def _gate(facts: RunFacts, audit: Audit | None) -> Ending:
+    bad = failed(audit.checks) if audit is not None and audit.gating else []
     if not bad:
-        return ending
+        return facts.ending
+    checks = audit.checks if audit is not None else ()
+    if facts.publish_anyway:
+        facts.notice(f"{len(bad)} of {len(checks)} checks failed; published all the same: {facts.publish_anyway}")
+        return facts.ending
     told = "; ".join(f"{check.name}: {check.sentence or 'failed'}" for check in bad[:5])
     error = GateFailed(
         f"{len(bad)} of {len(checks)} checks failed: {told}",
-        "the rows lie in dataset.rejected/ and audit.json says why",
+        "the rows lie in dataset.rejected/; audit.json and report.html say why (--publish-anyway REASON overrides it)",
     )
     return Ending("rejected", error.message, error)
 
@@ -208,7 +254,9 @@ def _card_facts(
     splits: Mapping[str, int],
     ledger: Mapping[str, Any],
     checks: Sequence[Check],
+    report: ReportFacts | None,
 ) -> CardFacts:
+    plots = {} if report is None else card_plots(report)
     return CardFacts(
         plan=facts.plan,
         status=ending.status,
@@ -222,6 +270,9 @@ def _card_facts(
         ledger=ledger,
         examples=outputs.examples,
         checks=checks,
+        audit="" if report is None or not checks else card_summary(report, plots),
+        plots=plots,
+        published_anyway=facts.publish_anyway if failed(checks) else "",
         version=versions()["text-data-factory"],
         passes=facts.passes,
         scorers=facts.scorers,
@@ -229,6 +280,13 @@ def _card_facts(
         flagged=facts.flagged,
         pairs=_pair_facts(outputs),
     )
+
+
+def _told_check(check: Check) -> dict[str, Any]:
+    told: dict[str, Any] = {"name": check.name, "verdict": check.verdict, "value": check.value}
+    if check.subject:
+        told["subject"] = check.subject
+    return {**told, "sentence": check.sentence} if check.verdict == "FAIL" else told
 
 
 def _manifest(
@@ -256,7 +314,8 @@ def _manifest(
         "one_request_for_all_candidates": dict(facts.n_modes),
         "structured": dict(facts.formats),
         "ledger": ledger["total"],
-        "checks": [{"name": check.name, "verdict": check.verdict, "value": check.value} for check in checks],
+        "checks": [_told_check(check) for check in checks],
+        **({"published_anyway": facts.publish_anyway} if facts.publish_anyway and failed(checks) else {}),
         "dataset": dataset,
         "notices": list(facts.notices),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),

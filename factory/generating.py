@@ -217,13 +217,13 @@ def candidate_requests(
     return [candidate_request(generation, step, role, row, messages, index=k) for k in range(n)]
 
 
-async def make_row(generation: Generation, index: int) -> RowOutcome:
-    """Generate, parse, score and select row `index`.
+async def make_row(generation: Generation, index: int, changes: Mapping[str, Any] | None = None) -> RowOutcome:
+    """Generate, parse, score and select row `index`; `changes`: axis values that are not as they would be drawn.
 
     Raises ReplayMiss or Draining when a call may not be made, Incomplete when the run cannot go on.
     """
     plan = generation.plan
-    variation = plan.row(index)
+    variation = plan.row(index, changes)
     row = _Row(generation, variation)
     scope = plan.scope(variation)
     columns: dict[str, Any] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from factory import registry
 from factory.backends import Backend, tasks_of
@@ -44,12 +44,15 @@ class Unopened:
         return None
 
 
-def used_roles(recipe: Recipe, steps: Sequence[Step], filters: Sequence[NamedFilter] = ()) -> list[str]:
-    """Roles that write, that a scorer or a filter asks, or that embed what is kept, in the recipe's order."""
+def used_roles(
+    recipe: Recipe, steps: Sequence[Step], filters: Sequence[NamedFilter] = (), audited: Collection[str] = ()
+) -> list[str]:
+    """Roles that write, that a scorer, a filter or an auditor asks, or that embed what is kept, in recipe order."""
     roles = {role for step in steps for role, _ in step.config.models}
     roles |= {role for step in steps for spec in step.config.score for role in spec.roles}
     roles |= {role for step in steps if (role := embedding_role(step)) is not None}
     roles |= {role for one in filters for role in one.tasks}
+    roles |= set(audited)
     return [role for role in recipe.models if role in roles]
 
 
@@ -74,14 +77,20 @@ def open_backend(config: ModelConfig) -> Backend:
 
 
 def open_models(
-    plan: Plan, steps: Sequence[Step], filters: Sequence[NamedFilter] = (), *, must_open: bool
+    plan: Plan,
+    steps: Sequence[Step],
+    filters: Sequence[NamedFilter] = (),
+    audited: Collection[str] = (),
+    *,
+    must_open: bool,
 ) -> dict[str, OpenModel]:
-    """Open every model the run uses. `must_open` False: one that cannot be opened may still be replayed.
+    """Open every model the run uses; `audited`: roles that auditors ask. `must_open` False: one that cannot be opened
+    may still be replayed.
 
     Raises UsageError (no key in the environment, an absent extra).
     """
     opened: dict[str, OpenModel] = {}
-    for role in used_roles(plan.recipe, steps, filters):
+    for role in used_roles(plan.recipe, steps, filters, audited):
         config = plan.recipe.models[role]
         try:
             backend = open_backend(config)
@@ -179,7 +188,8 @@ def check_budget(
                     hint="give it a `price: {input: …, output: …}` in USD per million tokens",
                 )
             )
-        if model.config.max_tokens is None and "generate" in wanted_tasks(role, steps, filters):
+        writes = wanted_tasks(role, steps, filters) or tasks_of(model.backend)  # none: only an auditor asks it
+        if model.config.max_tokens is None and "generate" in writes:
             faults.append(
                 recipe.place(
                     "models",

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from factory import files
-from factory.auditing import audit_rows, failed
 from factory.card import CardFacts, render_card
 from factory.curation import Committed
 from factory.exporting import FLAGS, META, RejectsWriter, SplitFiles, dataset_row
 from factory.planning import Plan
 from factory.preference_files import CONFIG, PreferenceWriter
 from factory.run_dir import RunDir, publish
-from factory.types import Check, DatasetRow, RowOutcome
+from factory.types import DatasetRow, RowOutcome
 from factory.whole_set import NamedPass, WholeSet
 
 EXAMPLES = 3
@@ -98,29 +96,18 @@ class Outputs:
         os.replace(self._rejects_path, self.run.rejects)
         return splits
 
-    def audit(self) -> list[Check]:
-        """Run the recipe's auditors over the finished rows and write `audit.json`."""
-        if not self.plan.recipe.audit:
-            return []
-        checks = audit_rows(self.plan.recipe, self._read_rows())
-        verdict = "FAIL" if failed(checks) else "PASS"
-        data = {"verdict": verdict, "checks": [asdict(check) for check in checks]}
-        files.write_atomic(self.run.audit, json.dumps(data, indent=2) + "\n")
-        return checks
-
-    def _read_rows(self) -> list[dict[str, Any]]:
-        import pyarrow.parquet as pq
-
-        rows: list[dict[str, Any]] = []
-        for path in self._dataset.paths().values():
-            rows += pq.read_table(self.run.building / path).to_pylist()
-        return rows
+    def files(self) -> list[Path]:
+        """The Parquet files of the rows, after `close`."""
+        return [self.run.building / path for path in self._dataset.paths().values()]
 
     def publish(self, facts: CardFacts, *, rejected: bool) -> Path:
         """Write the card beside the Parquet and put the directory in its place."""
         configs = {"default": self._dataset.paths()}
         if self.pairs is not None and (pairs := self.pairs.paths()):
             configs[CONFIG] = pairs
+        for name, plot in facts.plots.items():
+            (self.run.building / name).parent.mkdir(parents=True, exist_ok=True)
+            files.write_atomic(self.run.building / name, plot)
         files.write_atomic(self.run.building / "README.md", render_card(facts, configs))
         return publish(self.run, rejected=rejected)
 

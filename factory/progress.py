@@ -28,7 +28,10 @@ class ModelState:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Counts of one moment. `target` None: one pass over the sources. Times in seconds, rates of this process."""
+    """Counts of one moment. `target` None: one pass over the sources. Times in seconds, rates of this process.
+
+    `doing`: what else the run is at, such as its audit.
+    """
 
     status: str
     run: str
@@ -53,6 +56,7 @@ class Progress:
     notices: tuple[str, ...] = ()
     models: tuple[ModelState, ...] = ()
     gpu_seconds: float = 0.0
+    doing: str = ""
 
     @property
     def spent_usd(self) -> float | None:

@@ -91,9 +91,26 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "best_per": "factory.whole_set:BestPer",
         "best_of_duplicates": "factory.whole_set:BestOfDuplicates",
     },
-    "auditor": {},
+    "auditor": {
+        "bias": "factory.auditors.bias:bias",
+        "diversity": "factory.auditors.diversity:diversity",
+        "fidelity": "factory.auditors.fidelity:fidelity",
+        "requested": "factory.auditors.requested:requested",
+        "utility": "factory.auditors.utility:utility",
+        "privacy": "factory.auditors.privacy:privacy",
+    },
     "exporter": {},
 }
+
+COMMON: dict[str, dict[str, Any]] = {
+    "auditor": {
+        "on": str | list[str] | None,
+        "label": str | None,
+        "reference": str | None,
+        "holdout": str | None,
+    },
+}
+"""Options that every plugin of a kind has, beside its own: what `factory.auditing` reads before it calls one."""
 
 Plugin = TypeVar("Plugin", bound=Callable[..., Any])
 
@@ -248,6 +265,8 @@ def _config_model(kind: str, name: str) -> type[BaseModel]:
             own = hasattr(BaseModel, parameter.name)  # `schema`, say, is a name of pydantic's: the field takes another
             field = Field(default, alias=parameter.name) if own else default
             fields[f"{parameter.name}_" if own else parameter.name] = (_strict(hints.get(parameter.name, Any)), field)
+    for option, annotation in COMMON.get(kind, {}).items():
+        fields.setdefault(option, (annotation, None))
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
     config = ConfigDict(extra="allow" if open_ended else "forbid", arbitrary_types_allowed=True)
     return create_model(f"{name.title().replace('_', '').replace('-', '')}Options", __config__=config, **fields)
@@ -297,7 +316,7 @@ def filter(name: str) -> Callable[[Plugin], Plugin]:
 
 
 def auditor(name: str) -> Callable[[Plugin], Plugin]:
-    """Register `f(rows, reference, *, options…) -> list[Check]`."""
+    """Register `f(dataset, reference, context, *, options…) -> list[Check]`; the third parameter may be left out."""
     return _decorator("auditor", name)
 
 

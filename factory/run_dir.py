@@ -60,6 +60,10 @@ class RunDir:
         return self.path / "progress.json"
 
     @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
     def audit(self) -> Path:
         return self.path / "audit.json"
 

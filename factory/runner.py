@@ -11,12 +11,18 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from factory import batch_jobs
+from factory.auditing import Audit
+from factory.auditing.aside import Aside
+from factory.auditing.asking import Asker
+from factory.auditing.of_run import Material, audit_run
 from factory.calling import Draining, OpenModel, ReplayMiss
 from factory.compiling import Job, compile_job
 from factory.curation import Committed, Curation
@@ -56,6 +62,14 @@ class Walk:
     interrupted: bool = False
     warned: bool = False
     identical_rows: int = 0
+    doing: str = ""
+    aside: Aside | None = None
+
+    def tell(self, what: str, share: float) -> None:
+        """What the audit is at, for the progress display; leaves it when the run is to stop."""
+        if self.aside is not None:
+            self.aside.check()
+        self.doing = f"audit: {what}, {share:.0%}" if what else ""
 
 
 def execute(recipe: Recipe, options: RunOptions) -> Result:
@@ -175,6 +189,8 @@ def _signals(walk: Walk, handle: bool, expose: dict[str, Callable[[], object]] |
         if walk.interrupted:
             os._exit(130)
         walk.interrupted = True
+        if walk.aside is not None:
+            walk.aside.stop()
         walk.session.calls.notice("stopping: calls in flight get a few seconds (Ctrl-C again leaves at once)")
         walk.session.calls.drain()
         batch_jobs.stand_down(walk.session.calls)
@@ -212,7 +228,7 @@ async def _run(walk: Walk) -> Result:
         raise failure  # after StorageFull the rows written so far may be torn: what lies in dataset/ stays
     await batch_jobs.settle_left(walk.session.calls)
     await walk.session.journal.flush()
-    ending, result = finish(walk.outputs, _facts(walk, _ending(walk, failure)))
+    ending, result = await finish(walk.outputs, _facts(walk, _ending(walk, failure)), partial(_audit, walk))
     _report(walk, ending.status)
     point_latest(walk.session.run)
     if ending.error is not None:
@@ -286,7 +302,38 @@ def _facts(walk: Walk, ending: Ending) -> RunFacts:
         scorers=[told for step in session.job.steps for told in scorer_facts(step.name, step.scorers)],
         filters=[{"name": one.name, **one.facts} for one in session.job.filters if one.facts],
         flagged=dict(sorted(walk.curation.flagged.items())),
+        publish_anyway=session.options.publish_anyway,
+        report=session.options.report,
     )
+
+
+async def _audit(walk: Walk, files: Sequence[Path]) -> Audit | None:
+    """The audit, beside the event loop. Raises Interrupted, Incomplete (a model is gone, `--replay` misses a call)."""
+    session, recipe = walk.session, walk.session.job.recipe
+    wanted = session.options.report if recipe.audit is None else bool(recipe.audit)
+    if not wanted:
+        return None
+    if not walk.interrupted:
+        session.calls.reopen()  # drained when the target was reached
+    walk.aside = aside = Aside()
+    wake = None if session.options.replay else partial(go_live, session)
+    asker = Asker(session.calls, recipe.name, recipe.seed, walk.window.generation, wake)
+    material = Material(session.job.plan, session.job.audits, files, session.run.rejects, asker, walk.tell)
+    ticker = asyncio.create_task(_tick(walk))
+    try:
+        audit = await aside.run(lambda: audit_run(material, aside))
+    except ReplayMiss as miss:
+        hint = "run without --replay to make the calls that are missing"
+        raise Incomplete(f"the journal has no answer for {miss}", hint, code="replay_miss") from miss
+    except Draining:
+        pass
+    finally:
+        ticker.cancel()
+        with suppress(asyncio.CancelledError):
+            await ticker
+    if walk.interrupted:
+        raise Interrupted("interrupted during the audit", "the same command goes on: nothing is paid twice")
+    return audit
 
 
 async def _tick(walk: Walk) -> None:
@@ -341,6 +388,7 @@ def snapshot(walk: Walk, status: str) -> Progress:
         notices=tuple(walk.session.notices[-5:]),
         models=model_states(walk.session.calls.models),
         gpu_seconds=counters.gpu_seconds,
+        doing=walk.doing,
     )
 
 

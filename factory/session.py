@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from factory import batch_jobs
@@ -20,16 +21,30 @@ from factory.progress import Progress
 from factory.run_dir import RunDir, check_plan, choose_run_dir, start
 from factory.types import NANO
 
+REPORT = "FACTORY_REPORT"
+"""The environment variable that says `off` where many small runs are made and nobody looks at their reports."""
+
+
+def wants_report() -> bool:
+    """Whether a run is reported where nobody says."""
+    return os.environ.get(REPORT, "").strip().lower() not in ("off", "0", "no", "false")
+
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How to run, beside the recipe. `on_progress` gets a snapshot four times a second, `notice` single sentences."""
+    """How to run, beside the recipe. `on_progress` gets a snapshot four times a second, `notice` single sentences.
+
+    `publish_anyway`: why a dataset that fails its gates is to be published all the same. `report`: whether to write
+    `report.html` and the card's plots, and to audit where the recipe does not ask for it.
+    """
 
     out: Path | None = None
     runs_dir: Path = Path("runs")
     reuse: tuple[Path, ...] = ()
     replay: bool = False
     retry_failed: bool = False
+    publish_anyway: str = ""
+    report: bool = field(default_factory=wants_report)
     on_progress: Callable[[Progress], None] | None = None
     notice: Callable[[str], None] | None = None
 
@@ -62,7 +77,7 @@ async def open_session(job: Job, options: RunOptions) -> AsyncIterator[Session]:
     run = choose_run_dir(plan, options.out, options.runs_dir)
     check_plan(run, plan)
     warm = options.replay or bool(options.reuse) or any(run.journal.glob("*.sqlite"))
-    models = open_models(plan, job.steps, job.filters, must_open=not warm)
+    models = open_models(plan, job.steps, job.filters, job.audited, must_open=not warm)
     try:
         check_tasks(plan.recipe, job.steps, models, job.filters)
         check_budget(plan.recipe, models, job.steps, job.filters)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, ClassVar, Literal
 
 Role = Literal["system", "user", "assistant"]
-Purpose = Literal["generate", "repair", "judge", "score", "probe"]
+Purpose = Literal["generate", "repair", "judge", "score", "probe", "audit"]
 Task = Literal["generate", "likelihood", "classify", "embed"]
 """What a request wants of a model: text; the log-probabilities of a given answer; a score for it; its embedding."""
 
@@ -323,8 +324,45 @@ class DatasetRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a check points at: a row of the data by its place (from 0, None: no single row), an excerpt, figures.
+
+    `id`: the row's `meta.id` where it has one. `source`: the data whose row it is, where that is not the dataset.
+    """
+
+    row: int | None
+    text: str = ""
+    id: str | None = None
+    source: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """How a gate is decided. The null hypothesis: the true effect is no larger than the gate allows.
+
+    `p`: its p-value. `effect`: the size that must not go unseen, on the scale of the check's value; where the minimum
+    detectable effect is larger, the check is INCONCLUSIVE and not PASS. `mde_at(alpha)`: the smallest true effect that
+    is found with a power of .8 when p is compared with `alpha`.
+    """
+
+    __test__: ClassVar[bool] = False  # no test of pytest's
+
+    p: float
+    effect: float
+    mde_at: Callable[[float], float]
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
-    """One result of an audit."""
+    """One result of an audit. `name` is `area.check`; `subject` tells checks of one name apart (a group, a column).
+
+    `interval`: 95 %, of `value`. `gate`: the limit in words. A check with a `test` gets its verdict from
+    `factory.auditing.conclude`, which corrects for every test of the audit; one without brings its own, as counts do
+    that have no sampling error. `tests`: hypotheses tested within. `details`: figures for report and `audit.json`
+    (JSON values). `advice`: what to do about a FAIL, or what to give where it is INCONCLUSIVE. `method`: how it was
+    measured, and with what.
+    """
 
     name: str
     value: float | None
@@ -334,6 +372,48 @@ class Check:
     gate: str | None = None
     verdict: Literal["PASS", "FAIL", "INCONCLUSIVE"] = "INCONCLUSIVE"
     sentence: str = ""
+    subject: str = ""
+    evidence: tuple[Evidence, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+    method: str = ""
+    advice: str = ""
+    tests: int = 0
+    test: Test | None = None
+    p: float | None = None
+    p_adjusted: float | None = None
+
+    @property
+    def area(self) -> str:
+        return self.name.partition(".")[0]
+
+    def as_json(self) -> dict[str, Any]:
+        """What `audit.json` holds of it: plain JSON values, numbers that are not finite as null."""
+        shown = {key: getattr(self, key) for key in _TOLD}
+        shown["interval"] = None if self.interval is None else list(self.interval)
+        shown["evidence"] = [asdict(one) for one in self.evidence]
+        found: dict[str, Any] = _plain(shown)
+        return found
+
+
+_TOLD = (
+    "name", "subject", "verdict", "value", "interval", "n", "mde", "gate", "p", "p_adjusted", "tests", "sentence",
+    "advice", "method", "details",
+)  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON holds it; whatever quacks like a number (of NumPy) is one."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    return str(value)
 
 
 def with_fields(candidate: Candidate, fields: Mapping[str, Any]) -> Candidate:

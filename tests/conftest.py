@@ -18,3 +18,5 @@ settings.register_profile(
     **({"database": None} if os.environ.get("CI") else {}),
 )
 settings.load_profile("factory")
+
+os.environ.setdefault("FACTORY_REPORT", "off")  # hundreds of small runs; tests of audits and reports ask for them

@@ -16,19 +16,19 @@ LAYERS: dict[int, set[str]] = {
     0: {"types", "errors", "seeds", "files", "together", "version"},
     1: {"registry", "recipe", "templating", "prompts", "planning", "sources"},
     2: {
-        "arrow_columns", "backends", "decontamination", "duplicates", "sandbox", "scorers", "filters", "parsing",
-        "kernel", "minhash", "components", "measures", "postings", "test_sets", "prices", "pacing", "token_counts",
-        "vectors",
+        "arrow_columns", "auditors", "backends", "decontamination", "duplicates", "sandbox", "scorers", "filters",
+        "parsing", "kernel", "minhash", "components", "measures", "postings", "test_sets", "prices", "pacing",
+        "token_counts", "vectors",
     },
     3: {
         "journal", "budget", "ledger", "locking", "scoring", "asking", "requesting", "calling", "capabilities",
         "health", "attempts", "adaptive", "admission", "generating", "worst_case", "curation", "preference",
         "preference_files", "exporting", "columns", "card", "auditing", "outputs", "run_dir", "progress", "results",
-        "batch_jobs", "opening", "compiling", "session", "finishing", "whole_set",
+        "batch_jobs", "opening", "compiling", "session", "finishing", "reporting", "whole_set",
     },
     4: {
-        "window", "runner", "assessing", "cleaning", "previewing", "estimating", "explaining", "offline", "starters",
-        "doctor", "model_check", "model_questions", "api",
+        "window", "runner", "assessing", "reviewing", "cleaning", "previewing", "estimating", "explaining",
+        "offline", "starters", "doctor", "model_check", "model_questions", "planting", "api",
     },
     5: {"cli", "__main__"},
 }  # fmt: skip

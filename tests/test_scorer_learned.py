@@ -14,7 +14,7 @@ import pytest
 from scorer_specs import Spec
 from support import environment
 
-from factory.errors import MissingExtra, UsageError
+from factory.errors import UsageError
 from factory.scorers import Context, Setup
 from factory.scorers.learned import Learned
 from factory.scorers.learned_training import FOLDS, fold_of
@@ -47,7 +47,6 @@ def write(directory: Path, rows: list[dict[str, Any]], name: str = "labels.jsonl
 
 
 def trained(directory: Path, rows: list[dict[str, Any]], **options: Any) -> Learned:
-    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     write(directory, rows)
     scorer = Learned(labels="labels.jsonl", **options)
     scorer.bind(Setup(base=directory))
@@ -151,7 +150,6 @@ def test_kinds_of_labels(tmp_path: Path, labels: list[Any], options: dict[str, A
 
 
 def test_columns_csv_and_paths(tmp_path: Path) -> None:
-    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     lines = ["answer,mark", *(f"{row['text']},{row['label']}" for row in labelled(60))]
     (tmp_path / "marks.csv").write_text("\n".join(lines))
     scorer = Learned(labels="marks.csv", text="answer", label="mark", on="reply")
@@ -179,7 +177,6 @@ def test_columns_csv_and_paths(tmp_path: Path) -> None:
     ],
 )
 def test_what_it_refuses(tmp_path: Path, rows: Any, options: dict[str, Any], told: str) -> None:
-    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     if rows is not None:
         write(tmp_path, rows)
     scorer = Learned(labels="labels.jsonl", **options)
@@ -195,16 +192,7 @@ def test_grades_ask_for_a_bound(tmp_path: Path) -> None:
     assert caught.value.hint == "these are grades: say `good_from`, one of 0, 1, 2, 3, 4"
 
 
-def test_without_scikit_learn_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(tmp_path, labelled(44, seed=9))
-    monkeypatch.setitem(sys.modules, "sklearn.feature_extraction.text", None)
-    with pytest.raises(MissingExtra) as caught:
-        Learned(labels="labels.jsonl").bind(Setup(base=tmp_path))
-    assert caught.value.hint == 'pip install "text-data-factory[learned]"'
-
-
 def test_it_runs_after_the_rules_on_what_is_left(tmp_path: Path) -> None:
-    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     write(tmp_path, labelled(60))
     specs = [Spec("learned", {"labels": "labels.jsonl"}, 1.0, veto_below=0.01), Spec("length", {"min_words": 2})]
     scorers = compile_scorers(specs, setup=Setup(base=tmp_path))

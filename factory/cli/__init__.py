@@ -8,7 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
-from factory.cli import cleaning, decontaminating, estimating, inspecting, making, offline, scoring, starting, test_sets
+from factory.cli import (
+    auditing,
+    canaries,
+    cleaning,
+    decontaminating,
+    estimating,
+    inspecting,
+    making,
+    offline,
+    scoring,
+    starting,
+    test_sets,
+)
 from factory.cli.output import drop, fail, tell
 
 EPILOG = """\
@@ -32,8 +44,10 @@ COMMANDS = (
     ("explain", inspecting.explain, "Tell one row's whole story"),
     ("ledger", inspecting.ledger, "Show where tokens and money went"),
     ("score", scoring.score, "Run scorers on any dataset, against labels"),
+    ("audit", auditing.audit, "Audit any dataset: bias, privacy, utility, …"),
     ("dedup", cleaning.dedup, "Take near-duplicates out of any dataset"),
     ("decontaminate", decontaminating.decontaminate, "Take rows that overlap test sets out of any dataset"),
+    ("canaries", canaries.plant, "Plant secrets in source rows, for the audit to look for"),
     ("export-requests", offline.export_requests, "Write the missing requests to a batch file"),
     ("import-responses", offline.import_responses, "Take in the answers to that file"),
     ("doctor", starting.doctor, "Check what is installed and reachable"),

@@ -151,6 +151,8 @@ def _panel(progress: Progress, notices: bool, columns: int) -> RenderableType:
         parts += [Text(), _models(progress.models, names=columns > 1)]
     if progress.reasons:
         parts += [Text(), _reasons(progress)]
+    if progress.doing:
+        parts += [Text(one_line(progress.doing))]
     if notices:
         parts += [Text(one_line(told), style="yellow") for told in progress.notices[-2:]]
     return Panel(

@@ -80,6 +80,21 @@ def load(
     return load_recipe(recipe, overrides=overrides)
 
 
+def _check_runs(reuse: list[Path] | None) -> None:
+    from factory.run_dir import open_run_dir
+
+    for path in reuse or ():
+        open_run_dir(path)
+
+
+def _reason(given: str | None) -> str:
+    from factory.errors import UsageError
+
+    if given is not None and not given.strip():
+        raise UsageError("--publish-anyway has no reason", 'say why: --publish-anyway "reviewed by hand"')
+    return (given or "").strip()
+
+
 def run(
     recipe: RecipeArg,
     out: OutOpt = None,
@@ -95,6 +110,13 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Ask again what was given up or refused.")
     ] = False,
+    publish_anyway: Annotated[
+        str | None, typer.Option("--publish-anyway", metavar="REASON", help="Publish though a gate fails; recorded.")
+    ] = None,
+    report: Annotated[
+        bool | None,
+        typer.Option("--report/--no-report", help="Write report.html, and audit where the recipe does not ask for it."),
+    ] = None,
     runs_dir: RunsDirOpt = Path("runs"),
     svg: Annotated[
         Path | None, typer.Option("--svg", metavar="FILE", help="Save the final progress panel as an SVG.")
@@ -106,13 +128,11 @@ def run(
     from factory.cli.display import watching
     from factory.errors import FactoryError
     from factory.progress import Progress
-    from factory.run_dir import open_run_dir
     from factory.runner import execute
-    from factory.session import RunOptions
+    from factory.session import RunOptions, wants_report
 
     _check_svg(svg)
-    for path in reuse or ():
-        open_run_dir(path)
+    _check_runs(reuse)
     loaded = load(recipe, rows, seed, budget, model, set_)
     last: list[Progress] = []
 
@@ -128,6 +148,8 @@ def run(
                 reuse=tuple(reuse or ()),
                 replay=replay,
                 retry_failed=retry_failed,
+                publish_anyway=_reason(publish_anyway),
+                report=wants_report() if report is None else report,
                 on_progress=keep,
                 notice=view.notice,
             )

@@ -44,6 +44,8 @@ def estimate_recipe(recipe: Recipe, options: RunOptions, *, pilot: int | None = 
         _make_pilot(job, pilot, options, notes)
     models = open_unasked(job)
     estimate, paid = asyncio.run(_estimate(job, models, run, "journal" if pilot is None else "pilot"))
+    if job.audited:
+        notes.append(f"what the audit asks of {', '.join(sorted(job.audited))} is not in this")
     estimate = replace(estimate, notes=(*notes, *estimate.notes))
     cap = None if recipe.budget is None else recipe.budget.usd
     return as_json(estimate, models, paid=paid, cap=cap, run=str(run.path))
@@ -51,7 +53,7 @@ def estimate_recipe(recipe: Recipe, options: RunOptions, *, pilot: int | None = 
 
 def open_unasked(job: Job) -> dict[str, OpenModel]:
     """The models of a recipe, as far as they can be opened here. What runs in process is free, installed or not."""
-    models = open_models(job.plan, job.steps, job.filters, must_open=False)
+    models = open_models(job.plan, job.steps, job.filters, job.audited, must_open=False)
     for role, model in models.items():
         if isinstance(model.backend, Unopened) and model.config.backend in IN_PROCESS:
             models[role] = replace(model, price=price_for(model.config, local=True))

@@ -52,16 +52,20 @@ class Plan:
         """How many source rows there are; None without `from:`."""
         return None if self.source is None else len(self.source)
 
-    def row(self, index: int) -> Variation:
+    def row(self, index: int, changes: Mapping[str, Any] | None = None) -> Variation:
         """Row `index` (from 0): its axis values in the recipe's order, and source row `index` mod their number.
 
-        Raises RecipeError when an axis cannot be drawn for this row.
+        `changes`: values that axes have instead of what would be drawn; axes that hang on them follow. Raises
+        RecipeError when an axis cannot be drawn for this row.
         """
         if index < 0:
             raise ValueError(f"rows count from 0, not {index}")
         source = None if self.source is None else self.source[index % len(self.source)]
         values: dict[str, Any] = {"row": index, "source": source}
         for name, draw_axis in self._draws:
+            if changes is not None and name in changes:
+                values[name] = changes[name]
+                continue
             try:
                 values[name] = draw_axis(index, values)
             except RecipeError as error:

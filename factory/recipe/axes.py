@@ -35,6 +35,7 @@ class SourceConfig(Section):
     carry: list[str] = Field(default_factory=list, description="columns that go into the dataset")
     chunk: ChunkConfig | None = None
     limit: Int | None = Field(default=None, ge=1)
+    private: bool = Field(default=False, description="audits: no stretch of its rows may stand in the dataset")
 
     @model_validator(mode="before")
     @classmethod

@@ -45,7 +45,7 @@ class Learned:
         self._left_out = 0
 
     def bind(self, setup: Setup) -> None:
-        """Train. Raises UsageError for a file or labels that will not do, MissingExtra without scikit-learn."""
+        """Train. Raises UsageError for a file or labels that will not do."""
         rows = read_table(setup.base / self._labels)
         check_columns([self._text, self._label], list(rows[0]), f"`labels: {self._labels}` of `learned`")
         known: dict[str, set[bool]] = {}

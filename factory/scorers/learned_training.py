@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from factory.errors import MissingExtra, UsageError
+from factory.errors import UsageError
 from factory.measures import auc
 
 FOLDS = 5
@@ -64,12 +64,10 @@ def _cut(texts: Sequence[str]) -> list[str]:
 def train(texts: tuple[str, ...], good: tuple[bool, ...]) -> tuple[Classifier, Quality]:
     """A classifier trained on all texts, and what cross-validation says of it.
 
-    Texts are distinct. Raises MissingExtra without scikit-learn, UsageError where the texts hold no words.
+    Texts are distinct. Raises UsageError where the texts hold no words.
     """
-    try:
-        from sklearn.feature_extraction.text import CountVectorizer
-    except ImportError as error:
-        raise MissingExtra("the scorer `learned`", "learned") from error
+    from sklearn.feature_extraction.text import CountVectorizer
+
     least = 2 if len(texts) >= RARE else 1
     counters = [
         CountVectorizer(token_pattern=r"(?u)\w+", ngram_range=(1, 2), min_df=least, max_features=FEATURES),

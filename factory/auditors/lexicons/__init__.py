@@ -1,0 +1,1 @@
+"""Lexicons: words by which a text shows whom it is about, and how it speaks of them; versioned data files."""
