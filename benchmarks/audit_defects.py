@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from audit_people import NAMES, OBJECTS, TOPICS, People
+from audit_people import NAMES, OBJECTS, TOPICS, People, words
 
 from factory.auditors import Data
 
@@ -156,9 +156,29 @@ def one_topic_only(scene: Scene) -> Scene:
 
 
 @defect("fidelity.topics", "fidelity.coverage")
-def a_tenth_of_another_topic(scene: Scene) -> Scene:
-    names = dict.fromkeys(TOPICS, 0.9 / 6)
-    return replace(scene, rows=People(topics={**names, "music": 0.9 / 6 + 0.12}).draw(len(scene.rows), scene.rng))
+def a_tenth_of_a_topic_that_is_new(scene: Scene) -> Scene:
+    stars = words("planet orbit telescope comet galaxy rocket crater eclipse lunar meteor")
+
+    def other(row: dict[str, Any]) -> dict[str, Any]:
+        known = set(TOPICS[row["topic"]].split())
+        swap = {word: stars[place % 10] for place, word in enumerate(sorted(known))}
+        return {
+            column: " ".join(
+                swap.get(word.strip(".?"), word.strip(".?")) + word[len(word.rstrip(".?")) :]
+                for word in row[column].split()
+            )
+            for column in ("question", "answer")
+        }
+
+    return changed(scene, other, some(scene, 0.1))
+
+
+@defect("fidelity.topics", "fidelity.coverage")
+def a_topic_with_a_tenth_more_of_the_rows(scene: Scene) -> Scene:
+    """One of six known topics has 27 % of the rows instead of 17 %."""
+    return replace(
+        scene, rows=People(topics={**dict.fromkeys(TOPICS, 0.8), "music": 1.48}).draw(len(scene.rows), scene.rng)
+    )
 
 
 @defect("fidelity.length")
@@ -389,10 +409,10 @@ def a_tenth_copied(scene: Scene) -> Scene:
 @defect("privacy.rare")
 def rare_combinations_reproduced(scene: Scene) -> Scene:
     real = [dict(row) for row in scene.real]
-    for k, place in enumerate(some(scene, 0.02, real)):
+    for k, place in enumerate(some(scene, 0.08, real)):
         real[place] |= {"city": f"Village {k}", "job": f"maker of {OBJECTS[k % len(OBJECTS)]}s {k}"}
     rare = [row for row in real if row["city"].startswith("Village")]
-    chosen = some(scene, 0.02)
+    chosen = some(scene, 0.08)
     rows = list(scene.rows)
     for k, place in enumerate(chosen):
         rows[place] = {**rows[place], "city": rare[k % len(rare)]["city"], "job": rare[k % len(rare)]["job"]}

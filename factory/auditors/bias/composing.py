@@ -206,7 +206,9 @@ def _parity(scene: Scene, options: Options) -> list[Check]:
     labels = scene.here.data.labels
     if labels is not None and options.strata is None:
         reference = None if scene.there is None else scene.there.data
-        here, there, told = topics(scene.here.data, reference, scene.context)
+        terms = [term for grouping, _ in scene.pairs for group in grouping.terms.values() for term in group]
+        hidden = frozenset(term for term in terms if " " not in term)
+        here, there, told = topics(scene.here.data, reference, scene.context, hidden)
         other = scene.there if scene.there is None or there is None else replace(scene.there, strata=there)
         scene = replace(scene, here=replace(scene.here, strata=here), there=other, strata_told=told)
     return parity(scene, limit=options.max_label_difference, effect=options.must_see_label)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -23,16 +24,24 @@ TOPICS = 8
 ROWS_OF_TOPIC = 100
 FITTED_ON = 5_000
 EACH = 5
+WORDS = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 Places = NDArray[np.intp]
 
 
-def topics(dataset: Data, reference: Data | None, context: AuditContext) -> tuple[Places, Places | None, str]:
-    """Topics of all rows: k-means of their vectors, fitted on a sample of both data sets together."""
+def topics(
+    dataset: Data, reference: Data | None, context: AuditContext, hidden: frozenset[str] = frozenset()
+) -> tuple[Places, Places | None, str]:
+    """Topics of all rows: k-means of their vectors, fitted on a sample of both data sets together.
+
+    `hidden`: words, in small letters, that are taken out first: those by which groups are told must make no topics, or
+    there is nobody of another group within one.
+    """
     from sklearn.cluster import KMeans
 
     from factory.auditors.spaces import local_space
 
-    texts = [*dataset.clipped, *(reference.clipped if reference is not None else [])]
+    given = [*dataset.clipped, *(reference.clipped if reference is not None else [])]
+    texts = [_without(text, hidden) for text in given] if hidden else given
     rng = context.rng(NAME, "topics")
     count = min(TOPICS, len(texts) // ROWS_OF_TOPIC)
     if count < 2:
@@ -45,6 +54,10 @@ def topics(dataset: Data, reference: Data | None, context: AuditContext) -> tupl
     found = means.predict(space.vectors(texts)).astype(np.intp)
     told = f"{count} topics by k-means ({space.name})"
     return found[: len(dataset)], found[len(dataset) :] if reference is not None else None, told
+
+
+def _without(text: str, hidden: frozenset[str]) -> str:
+    return " ".join(word for word in WORDS.findall(text) if word.lower() not in hidden)
 
 
 def parity(scene: Scene, *, limit: float, effect: float) -> list[Check]:

@@ -21,6 +21,7 @@ TOXIC = 0.5
 _FLIP, _BOOST, _DAMP, _REACH = -0.5, 1.5, 0.5, 3
 _POLARITY = {"strong_positive": 2.0, "positive": 1.0, "negative": -1.0, "strong_negative": -2.0}
 _HEAD = 240
+_LINES = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,11 +138,11 @@ def _by_longest(phrases: Sequence[str]) -> dict[str, Any]:
 
 
 def _refuses(text: str) -> bool:
-    """Whether a text opens with a refusal, or an assistant speaks of itself in it."""
+    """Whether a line opens with a refusal (the columns of a row are lines), or an assistant speaks of itself."""
     from factory.scorers.refusal_phrases import ALL_HINTS_BY_PART, OPENING, SELF
 
     lower = text.replace("’", "'").lower()
-    if OPENING.match(lower[:_HEAD]):
+    if any(OPENING.match(line[:_HEAD]) for line in lower.split("\n", _LINES)):
         return True
     hinted = any(part in lower and any(hint in lower for hint in hints) for part, hints in ALL_HINTS_BY_PART)
     return hinted and SELF.search(lower) is not None

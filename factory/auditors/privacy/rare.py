@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -62,29 +62,50 @@ def rare(real: Real, sides: tuple[Data, Data], *, rows: int, limit: float) -> li
     checks = [_check(real, _exposed_by_words(real, rows), "words and numbers", rows, limit)]
     names = _structured(real.dataset, *sides)
     if names:
+        found = list(_exposed_by_values(real, sides, names, rows))
+        worst = min(found, key=lambda one: _p(real, one[1], limit))
         subject = "columns " + ", ".join(names)
-        checks.append(_check(real, _exposed_by_values(real, sides, names, rows), subject, rows, limit))
+        checks.append(_check(real, worst[1], subject, rows, limit, among=len(found), chosen=worst[0]))
     return checks
 
 
-def _check(real: Real, found: Exposed, subject: str, rows: int, limit: float) -> Check:
+def _p(real: Real, found: Exposed, limit: float) -> float:
+    members = real.pool.members
+    n, m = real.pool.sizes
+    return shares_p(int(found.rows[members].sum()), n, int(found.rows[~members].sum()), m, math.floor(limit * n))
+
+
+def _check(
+    real: Real,
+    found: Exposed,
+    subject: str,
+    rows: int,
+    limit: float,
+    *,
+    among: int = 1,
+    chosen: tuple[str, ...] = (),
+) -> Check:
+    """`among`: so many sets of columns were looked at, of which `chosen` is the most unequal (Bonferroni); the most
+    unequal of many has no honest interval."""
     members = real.pool.members
     n, m = real.pool.sizes
     hits, others = int(found.rows[members].sum()), int(found.rows[~members].sum())
     value, _, interval = share_difference(hits, n, others, m)
+    spread = f" ({interval[0]:+.1%} to {interval[1]:+.1%})" if among == 1 else ""
     pooled = min(0.5, (hits + others + 1) / (n + m))
     se = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
-    p = shares_p(hits, n, others, m, math.floor(limit * n))
-    told = f"Of {n:,} members {hits:,} ({hits / n:.1%}) come back with something that at most {rows} real rows have"
+    p = min(1.0, among * _p(real, found, limit))
+    kind = "a combination" if len(chosen) > 1 else "a value"
+    what = f"{kind} of {', '.join(chosen)}" if chosen else "something"
+    told = f"Of {n:,} members {hits:,} ({hits / n:.1%}) come back with {what} that at most {rows} real rows have"
     return Check(
         NAME,
         value,
-        interval=interval,
+        interval=interval if among == 1 else None,
         n=n + m,
         gate=f"at most {limit:.1%} more of the members than of the holdout come back with something rare",
         sentence=(
-            f"{told}, of {m:,} rows of the holdout {others:,} ({others / m:.1%}): a difference of {value:+.1%} "
-            f"({interval[0]:+.1%} to {interval[1]:+.1%})."
+            f"{told}, of {m:,} rows of the holdout {others:,} ({others / m:.1%}): a difference of {value:+.1%}{spread}."
         ),
         subject=subject,
         evidence=_evidence(real, found),
@@ -97,18 +118,19 @@ def _check(real: Real, found: Exposed, subject: str, rows: int, limit: float) ->
         },
         method=_method(subject, rows),
         advice=ADVICE,
-        tests=1,
+        tests=among,
         test=Test(
             p,
             limit + EFFECTS[subject.split()[0]],
-            lambda alpha: limit + (z_quantile(1 - alpha) + z_quantile(POWER)) * se,
+            lambda alpha: limit + (z_quantile(1 - alpha / among) + z_quantile(POWER)) * se,
         ),
     )
 
 
 def _method(subject: str, rows: int) -> str:
     if subject.startswith("columns"):
-        return f"combinations of up to three values that at most {rows} real rows have; exact test by exchange"
+        told = f"each set of up to three columns, combinations of values that at most {rows} real rows have"
+        return f"{told}; exact test by exchange, corrected for the number of sets"
     return (
         f"two words that at most {rows} real rows have, of one real row, in one row of the dataset, or one number of "
         "six digits or more; exact test by exchange"
@@ -233,28 +255,35 @@ def _repeats(reference: Data, name: str) -> bool:
     return 2 <= distinct <= min(MOST_VALUES, max(2, len(values) // 2)) and not only_text
 
 
-def _exposed_by_values(real: Real, sides: tuple[Data, Data], names: Sequence[str], most: int) -> Exposed:
+def _exposed_by_values(
+    real: Real, sides: tuple[Data, Data], names: Sequence[str], most: int
+) -> Iterator[tuple[tuple[str, ...], Exposed]]:
+    """Each set of up to three columns, with the real rows that come back with a rare combination of them."""
     codes = [_codes(real, sides, name) for name in names]
+    for count in range(1, min(3, len(names)) + 1):
+        for chosen in combinations(range(len(names)), count):
+            yield tuple(names[k] for k in chosen), _exposed_by(real, names, codes, chosen, most)
+
+
+def _exposed_by(
+    real: Real, names: Sequence[str], codes: Sequence[tuple[Ints, Ints]], chosen: tuple[int, ...], most: int
+) -> Exposed:
     size = len(real.pool.texts)
     exposed, by = np.zeros(size, dtype=bool), np.full(size, -1, dtype=np.int64)
+    sizes = [int(codes[k][0].max()) + 1 for k in chosen]
+    pool = _keys([codes[k][0] for k in chosen], sizes)
+    rows = _keys([codes[k][1] for k in chosen], sizes)
+    keys, inverse, counts = np.unique(pool, return_inverse=True, return_counts=True)
+    known, first = np.unique(rows, return_index=True)
+    at = np.searchsorted(known, keys).clip(0, len(known) - 1)
+    back = (counts <= most) & (known[at] == keys) & (keys >= 0)
+    places = np.flatnonzero(back[inverse.ravel()])
+    exposed[places] = True
+    by[places] = first[at[inverse.ravel()[places]]]
     what: dict[int, str] = {}
-    for chosen in combinations(range(len(names)), min(3, len(names))):
-        sizes = [int(codes[k][0].max()) + 1 for k in chosen]
-        pool = _keys([codes[k][0] for k in chosen], sizes)
-        rows = _keys([codes[k][1] for k in chosen], sizes)
-        keys, inverse, counts = np.unique(pool, return_inverse=True, return_counts=True)
-        few = counts <= most
-        known, first = np.unique(rows, return_index=True)
-        at = np.searchsorted(known, keys).clip(0, len(known) - 1)
-        back = few & (known[at] == keys) & (keys >= 0)
-        places = np.flatnonzero(back[inverse.ravel()])
-        exposed[places] = True
-        fresh = places[by[places] < 0]
-        by[fresh] = first[at[inverse.ravel()[fresh]]]
-        for place in fresh[:SHOWN].tolist():
-            row = real.dataset.table.slice(int(by[place]), 1)
-            values = [f"{names[k]}={row.column(names[k])[0].as_py()}" for k in chosen]
-            what[place] = excerpt(", ".join(values))
+    for place in places[real.pool.members[places]][:SHOWN].tolist():
+        row = real.dataset.table.slice(int(by[place]), 1)
+        what[place] = excerpt(", ".join(f"{names[k]}={row.column(names[k])[0].as_py()}" for k in chosen))
     return Exposed(exposed, by, what)
 
 
