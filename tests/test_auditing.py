@@ -18,7 +18,7 @@ from factory.auditing import Audit, conclude
 from factory.auditors import AuditContext, Data
 from factory.auditors.statistics import z_test
 from factory.cli import app
-from factory.errors import FactoryError, GateFailed, RecipeError, UsageError
+from factory.errors import FactoryError, GateFailed, Interrupted, RecipeError, UsageError
 from factory.types import Check, Evidence, Test
 
 RECIPE: dict[str, Any] = {
@@ -339,3 +339,62 @@ def test_a_run_is_audited_with_its_rejects(tmp_path: Path) -> None:
     registry.register("auditor", "test_rejects", looks)
     CliRunner().invoke(app, ["audit", str(tmp_path / "run"), "--checks", "test_rejects"])
     assert seen == [pq.read_table(tmp_path / "run" / "rejects.parquet").num_rows] and seen[0] > 0
+
+
+def test_ctrl_c_in_an_audit_leaves_the_run_resumable(tmp_path: Path) -> None:
+    import os
+    import signal
+    import threading
+
+    pressed = threading.Event()
+
+    def slow(dataset: Data, reference: Data | None, context: AuditContext) -> list[Check]:
+        """Somebody presses Ctrl-C while it counts."""
+        if not pressed.is_set():
+            pressed.set()
+            os.kill(os.getpid(), signal.SIGINT)
+            for _ in range(6000):
+                context.progress("counting", 0.5)
+                threading.Event().wait(0.01)
+        return [Check("diversity.test", 1.0, n=len(dataset), verdict="PASS", sentence="Well.")]
+
+    registry.register("auditor", "test_slow", slow)
+    recipe = write(tmp_path, audit=["test_slow"])
+    with pytest.raises(Interrupted):
+        factory.run(recipe, out=tmp_path / "run")
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["status"] == "interrupted" and manifest["rows"] == 30
+    assert factory.run(recipe, out=tmp_path / "run").status == "complete"
+    assert audit_of(tmp_path / "run")["verdict"] == "PASS"
+
+
+def test_what_an_audit_asks_for_is_not_made_when_it_is_told_to_stop() -> None:
+    import asyncio
+
+    from factory.auditing.aside import Aside
+
+    async def ask() -> str:
+        return "an answer"
+
+    async def main() -> tuple[Any, Any]:
+        aside = Aside()
+        said = await aside.run(lambda: aside.here(ask)())
+        aside.stop()
+        return said, await aside.run(lambda: aside.here(ask)())
+
+    assert asyncio.run(main()) == ("an answer", None)
+
+
+def test_an_exception_in_the_thread_is_raised_in_the_loop() -> None:
+    import asyncio
+
+    from factory.auditing.aside import Aside
+
+    async def broken() -> None:
+        raise KeyError("lost")
+
+    async def main() -> None:
+        await Aside().run(broken)
+
+    with pytest.raises(KeyError, match="lost"):
+        asyncio.run(main())

@@ -164,3 +164,13 @@ def test_what_is_not_drawn_is_told() -> None:
     assert is_cut(plots()[-1])
     assert is_cut({"kind": "forest", "rows": [{}] * 31}) and not is_cut({"kind": "forest", "rows": [{}] * 30})
     assert is_cut({"kind": "bars", "labels": ["a"], "series": {name: [1] for name in "abcde"}})
+
+
+def test_ratios_are_drawn_on_a_scale_of_their_own() -> None:
+    rows = [
+        {"label": "far", "value": 10.0, "low": 1e-9, "high": 1e9},
+        {"label": "near", "value": 1.1, "low": 0.9, "high": 1.3},
+    ]
+    spec = {"kind": "forest", "title": "odds", "rows": rows, "limit": 1.0, "scale": "log", "x_label": "ratio"}
+    drawn = draw_plot(spec, "p-")
+    assert "<svg" in drawn and ">100<" in drawn and ">0.01<" in drawn

@@ -22,7 +22,7 @@ LABELS = ("label", "labels", "intent", "category", "class", "target")
 MOST_LABELS = 1000
 MOST_CATEGORIES = 200
 LEAST_REPEATS = 10
-LONGEST_CATEGORY = 40
+LONGEST_CATEGORY = 60
 CLIP = 20_000
 """Characters of a text that statistics of style, words and topics look at."""
 

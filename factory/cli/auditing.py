@@ -105,16 +105,27 @@ def _show(summary: dict[str, Any]) -> str:
         mine = [check for check in checks if check["verdict"] == verdict]
         if mine:
             lines += ["", f"{verdict} ({len(mine)})"]
-        shown = mine if verdict == "FAIL" else mine[:SHOWN]
-        for check in shown:
-            lines += _told(check, advice=verdict != "PASS")
-        if len(mine) > len(shown):
-            lines.append(f"  … and {len(mine) - len(shown)} more (--json, or --out DIR for a report)")
+        alike = _alike(mine)
+        shown = alike if verdict == "FAIL" else alike[:SHOWN]
+        for checks_ in shown:
+            lines += _told(checks_, advice=verdict != "PASS")
+        if left := sum(map(len, alike[len(shown) :])):
+            lines.append(f"  … and {left} more (--json, or --out DIR for a report)")
     return "\n".join(lines)
 
 
-def _told(check: dict[str, Any], *, advice: bool) -> list[str]:
-    name = f"{check['name']} [{one_line(check['subject'])}]" if check["subject"] else check["name"]
+def _alike(checks: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Checks of which the same is said, together."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for check in checks:
+        found.setdefault((check["sentence"], check["advice"]), []).append(check)
+    return list(found.values())
+
+
+def _told(checks: list[dict[str, Any]], *, advice: bool) -> list[str]:
+    check = checks[0]
+    named = f"{check['name']} [{one_line(check['subject'])}]" if check["subject"] else check["name"]
+    name = named if len(checks) == 1 else ", ".join(dict.fromkeys(one["name"] for one in checks))
     lines = [f"  {name}: {one_line(check['sentence'])}"]
     if check["verdict"] == "FAIL" and check["gate"]:
         lines.append(f"    gate: {one_line(check['gate'])}")

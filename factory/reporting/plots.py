@@ -16,6 +16,8 @@ MOST_ROWS, MOST_BARS, MOST_POINTS, MOST_SERIES = 30, 30, 400, 4
 DASHES: Any = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 MARKS = ("o", "s", "^", "D")
 _VERDICTS = {"PASS": (GOOD, "o", True), "FAIL": (BAD, "s", True), "INCONCLUSIVE": (OPEN, "o", False)}
+FARTHEST = 100.0
+"""Ratios beyond this, or under its inverse, are drawn at the edge."""
 
 
 class PlotError(ValueError):
@@ -110,7 +112,10 @@ def _forest(spec: Mapping[str, Any]) -> Painter:
     limits = _limits(spec.get("limit"))
     label_width = min(172.0, max(width_of(one_line(row.get("label", ""), 60)) for row in rows) + 4)
     labels = [fit(row.get("label", ""), label_width) for row in rows]
-    span = _span([one for row in value for one in row] + limits)
+    ratios = spec.get("scale") == "log"
+    if ratios:
+        value = [[min(max(one, 1 / FARTHEST), FARTHEST) for one in row] for row in value]
+    span = _ratio_span(value, limits) if ratios else _span([one for row in value for one in row] + limits)
     any_mde = any(math.isfinite(row[3]) for row in value)
 
     def paint(sheet: Sheet) -> None:
@@ -128,13 +133,31 @@ def _forest(spec: Mapping[str, Any]) -> Painter:
                 axes.plot([mde], [at], "|", color=MUTED, markersize=11, markeredgewidth=1.4)
         axes.set_yticks(range(len(rows)), labels, color=INK)
         axes.set_ylim(len(rows) - 0.4, -0.6)
+        if ratios:
+            _ratio_axis(axes)
         axes.set_xlim(*span)
         axes.set_xlabel(fit(spec.get("x_label") or "", 300))
-        _ticks(axes.xaxis, 5)
+        if not ratios:
+            _ticks(axes.xaxis, 5)
         _forest_legend(axes, any_mde, bool(limits))
 
     drawn = f"{len(rows)} values with 95 % intervals" + (", the gate's limit as a dashed line" if limits else "")
     return paint, 50 + (28 if any_mde or limits else 6) + 23 * len(rows), drawn
+
+
+def _ratio_span(rows: Sequence[Sequence[float]], limits: Sequence[float]) -> tuple[float, float]:
+    """The range of ratios with some air, 1 within it."""
+    known = [one for one in [*(one for row in rows for one in row), *limits, 1.0] if math.isfinite(one) and one > 0]
+    return min(known) / 1.2, max(known) * 1.2
+
+
+def _ratio_axis(axes: Any) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator([0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: show(round(value, 12))))
 
 
 def _forest_legend(axes: Any, any_mde: bool, any_limit: bool) -> None:

@@ -20,7 +20,7 @@ from factory.auditors.context import Answer, AuditContext
 from factory.auditors.data import Data
 from factory.auditors.groups import Grouping, group_texts, swap_terms
 from factory.auditors.requested.values import show
-from factory.auditors.statistics import two_sided, worst_of
+from factory.auditors.statistics import Z95, two_sided, worst_of
 from factory.together import together
 from factory.types import Check, Evidence, Test
 
@@ -32,7 +32,6 @@ EFFECT = 0.5
 FEWEST_PAIRS = 10
 MOST_STRATA_VALUES = 12
 MOST_VALUES = 5000
-Z95 = 1.959963984540054
 ADVICE = "give the recipe an axis with the group (or name one by `axis:`), and audit its run with models that answer"
 
 

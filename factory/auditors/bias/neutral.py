@@ -144,7 +144,14 @@ def _details(view: View, odds: Odds, half: Floats, order: Sequence[int], limit: 
     header = ["term", "group", "share with it", "share without", "ratio of odds", "low", "high", "rows"]
     title = f"Neutral terms and {view.grouping.axis}"
     told = tell_ties(view, ties)
-    plot = {"kind": "forest", "title": title, "rows": forest, "limit": [1 / limit, limit], "x_label": "ratio of odds"}
+    plot = {
+        "kind": "forest",
+        "title": title,
+        "rows": forest,
+        "limit": [1 / limit, limit],
+        "x_label": "ratio of odds",
+        "scale": "log",
+    }
     return {
         "tables": [{"title": title, "header": header, "rows": rows}, *told["tables"]],
         "plots": [plot, *told["plots"]],

@@ -278,7 +278,14 @@ def _details(
         forest.append({"label": name, "value": ratio, "low": low, "high": high})
     header = ["group", "candidates", "kept", "ratio", "low", "high", *(f"fell: {stage}" for stage in JUDGED)]
     title = f"How often candidates are kept, by {subject}, over all others"
-    plot = {"kind": "forest", "title": title, "rows": forest, "limit": limit, "x_label": "ratio of shares kept"}
+    plot = {
+        "kind": "forest",
+        "title": title,
+        "rows": forest,
+        "limit": limit,
+        "x_label": "ratio of shares kept",
+        "scale": "log",
+    }
     return {
         "ratios": {row[0]: row[3] for row in rows},
         "tables": [{"title": title, "header": header, "rows": rows}],

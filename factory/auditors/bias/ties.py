@@ -171,7 +171,11 @@ def tell_ties(view: View, ties: Ties, there: Ties | None = None) -> dict[str, An
         for tie in pools[:SHOWN]
     ]
     title = f"{view.grouping.axis}: how many times the odds a category has with a group"
-    plots = [{"kind": "forest", "title": title, "rows": rows, "limit": 1.0, "x_label": "ratio of odds"}] if rows else []
+    plots = (
+        [{"kind": "forest", "title": title, "rows": rows, "limit": 1.0, "x_label": "ratio of odds", "scale": "log"}]
+        if rows
+        else []
+    )
     return {"tables": tables, "plots": plots}
 
 

@@ -10,14 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from factory.auditors.data import CLIP, Data
+from factory.auditors.data import CLIP, Data, holds_categories
 from factory.auditors.fidelity.telling import count
 
 Kind = Literal["number", "category"]
-MOST_CATEGORIES = 200
-LONGEST_CATEGORY = 60
-"""A text column whose values are few, repeat and are no longer than this holds categories."""
-LEAST_REPEATS = 10
 IDENTITIES = ("id", "ids", "index", "idx", "row", "uuid", "key")
 """Columns that tell rows apart, and say nothing of them; so do names that end in `_id`."""
 JOINED = "text"
@@ -59,7 +55,7 @@ class Pair:
     def __init__(self, dataset: Data, reference: Data):
         self.dataset, self.reference = dataset, reference
         shared = [name for name in dataset.columns if name in reference.columns]
-        free = [name for name in shared if not _holds_categories(reference, name)]
+        free = [name for name in shared if not holds_categories(reference.table, name)]
         self.columns: tuple[str, ...] = tuple(free or shared) or ((JOINED,) if self._both_text() else ())
         self.note = "" if shared or not self.columns else _no_shared_name(dataset, reference)
         self._joined = not shared
@@ -132,22 +128,6 @@ def _no_shared_name(dataset: Data, reference: Data) -> str:
     return f"No text column has the same name ({mine} here, {theirs} there): the joined texts are compared."
 
 
-def _holds_categories(data: Data, name: str) -> bool:
-    """Whether a column of texts is one of categories: few values, short, each many times on average."""
-    import pyarrow as pa
-    import pyarrow.compute as compute
-
-    column = data.table.column(name)
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
-        return False
-    values = compute.unique(column).to_pylist()
-    known = [value for value in values if value is not None]
-    if len(known) > min(MOST_CATEGORIES, max(2, len(data) // LEAST_REPEATS)):
-        return False
-    return all(len(value) <= LONGEST_CATEGORY and "\n" not in value for value in known)
-
-
 def _is_structured(data: Data, name: str) -> bool:
     import pyarrow as pa
 
@@ -156,7 +136,7 @@ def _is_structured(data: Data, name: str) -> bool:
         return False
     if _is_number(kind) or pa.types.is_boolean(kind):
         return True
-    return _holds_categories(data, name)
+    return holds_categories(data.table, name)
 
 
 def _is_number(kind: Any) -> bool:

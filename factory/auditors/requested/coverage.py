@@ -12,7 +12,7 @@ import numpy as np
 from factory.auditors.context import AuditContext
 from factory.auditors.data import Data
 from factory.auditors.requested.values import show
-from factory.auditors.statistics import z_test
+from factory.auditors.statistics import Z95, z_test
 from factory.measures import wilson
 from factory.types import Check
 
@@ -61,7 +61,7 @@ def _check(
     by_chance = float(_distance(rng.multinomial(n, wanted / wanted.sum(), RESAMPLES) / n, wanted).mean())
     value = max(0.0, raw - by_chance)
     se = float(_distance(rng.multinomial(n, found / n, RESAMPLES) / n, wanted).std())
-    half = 1.959963984540054 * se
+    half = Z95 * se
     never = [name for name, share in shares.items() if counts[name] == 0 and share * n >= LEAST]
     told = f"The values of `{axis}` are {_percent(value)} away from their planned shares (total variation distance)"
     told += f"; never there: {', '.join(never[:5])}." if never else "."

@@ -11,7 +11,7 @@ from factory.auditors.context import AuditContext
 from factory.auditors.data import Data
 from factory.auditors.judging import Judged, OutOfForm, Question, ask_all, messages_of
 from factory.auditors.requested.values import read_axis
-from factory.auditors.statistics import z_test
+from factory.auditors.statistics import Z95, z_test
 from factory.measures import wilson
 from factory.scorers.judging.prompting import fence
 from factory.types import Check, Evidence
@@ -98,7 +98,7 @@ def _conclude(
     misses = [place for place in told if seen[place] != asked[place]]
     n, share = len(told), len(misses) / len(told)
     interval = wilson(len(misses), n)
-    se = max((interval[1] - interval[0]) / (2 * 1.959963984540054), 1e-9)
+    se = max((interval[1] - interval[0]) / (2 * Z95), 1e-9)
     evidence = tuple(
         Evidence(
             places[place],

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from factory.auditors.context import AuditContext
 from factory.auditors.data import Data
 from factory.auditors.requested.values import Axis, read_axis
-from factory.auditors.statistics import POWER, z_quantile, z_tail
+from factory.auditors.statistics import POWER, Z95, z_quantile, z_tail
 from factory.types import Check, Evidence, Test
 
 NAME = "requested.axis"
@@ -144,7 +144,7 @@ def _finish(
     def mde_at(alpha: float) -> float:
         return 0.0 if seen else (z_quantile(1 - alpha) + z_quantile(POWER)) * se
 
-    half = 1.959963984540054 * se
+    half = Z95 * se
     return Check(
         NAME,
         skill,
