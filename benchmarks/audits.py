@@ -245,7 +245,18 @@ def run_speed(rows: int) -> dict[str, Any]:
         told["seconds"][area] = round(time.perf_counter() - began, 1)
         told["cpu"][area] = round(time.process_time() - cpu, 1)
         told["peak_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-        print(area, told["seconds"][area], "s,", told["cpu"][area], "s of CPU,", len(checks), "checks, peak", told["peak_mb"], "MB", flush=True)
+        print(
+            area,
+            told["seconds"][area],
+            "s,",
+            told["cpu"][area],
+            "s of CPU,",
+            len(checks),
+            "checks, peak",
+            told["peak_mb"],
+            "MB",
+            flush=True,
+        )
     told["all"] = round(sum(told["seconds"].values()), 1)
     return told
 

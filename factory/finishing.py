@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ from factory.run_dir import RunDir, model_facts, plan_facts, versions, write_man
 from factory.types import Check
 from factory.whole_set import PassResult, WholeSet
 
+SHOWN = 5
+UNCHECKED = "no gate was checked"
 COMPARED = ("compared with", "against")
 """Facts of a filter that name the data it compares with, by digest."""
 
@@ -103,6 +106,9 @@ async def finish(outputs: Outputs, facts: RunFacts, auditing: Auditing) -> tuple
         manifest = {**_told_pairs(outputs), **_manifest(facts, ending, splits, ledger, checks, dataset.name)}
         report = _report_facts(outputs, facts, audit, manifest)
         outputs.publish(_card_facts(facts, outputs, ending, splits, ledger, checks, report), rejected=rejected)
+        if rejected and facts.previous.get("status") != "complete" and facts.run.dataset.exists():
+            shutil.rmtree(facts.run.dataset)
+            facts.notice("rows that an unfinished run had left in dataset/ are gone from there: a gate failed")
     write_manifest(facts.run, manifest)
     if report is not None:
         write_report(facts.run.report, report)
@@ -117,7 +123,9 @@ async def finish(outputs: Outputs, facts: RunFacts, auditing: Auditing) -> tuple
         "calls": facts.calls,
         "replayed": facts.replayed,
         "status": ending.status,
-        "gates": [{"name": check.name, "verdict": check.verdict} for check in checks],
+        "gates": [{"name": check.name, "subject": check.subject, "verdict": check.verdict} for check in checks],
+        "audit": None if audit is None else {"verdict": audit.verdict, "gating": audit.gating, "areas": audit.areas},
+        "report": str(facts.run.report) if report is not None else None,
         "upper_bound_usd": total["upper_bound_usd"],
         "splits": splits,
         "notices": list(facts.notices),
@@ -135,9 +143,10 @@ async def _audit(outputs: Outputs, facts: RunFacts, auditing: Auditing) -> tuple
     try:
         audit = await auditing(outputs.files())
     except Interrupted as error:
-        return None, replace(facts, ending=Ending("interrupted", error.message, error))
+        return None, replace(facts, ending=Ending("interrupted", f"{error.message}; {UNCHECKED}", error))
     except Incomplete as error:
-        return None, replace(facts, ending=Ending("incomplete", f"the audit is not finished: {error.message}", error))
+        reason = f"the audit is not finished: {error.message}; {UNCHECKED}"
+        return None, replace(facts, ending=Ending("incomplete", reason, error))
     return audit, facts
 
 
@@ -145,7 +154,8 @@ def _report_facts(
     outputs: Outputs, facts: RunFacts, audit: Audit | None, manifest: Mapping[str, Any]
 ) -> ReportFacts | None:
     """What the report tells, with `audit.json` written: it holds the same figures. None where no report is wanted."""
-    found = (audit or Audit((), gating=False)).as_json()
+    gating = bool(facts.plan.recipe.audit)
+    found = (audit or Audit((), gating)).as_json()
     report = None
     if facts.report:
         dataset = Data(facts.plan.recipe.name, read_rows(outputs.files()))
@@ -196,9 +206,10 @@ def _gate(facts: RunFacts, audit: Audit | None) -> Ending:
     if facts.publish_anyway:
         facts.notice(f"{len(bad)} of {len(checks)} checks failed; published all the same: {facts.publish_anyway}")
         return facts.ending
-    told = "; ".join(f"{check.name}: {check.sentence or 'failed'}" for check in bad[:5])
+    told = "\n".join(f"  {check.title}: {check.sentence or 'failed'}" for check in bad[:SHOWN])
+    more = f"\n  … and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
     error = GateFailed(
-        f"{len(bad)} of {len(checks)} checks failed: {told}",
+        f"{len(bad)} of {len(checks)} checks failed\n{told}{more}",
         "the rows lie in dataset.rejected/; audit.json and report.html say why (--publish-anyway REASON overrides it)",
     )
     return Ending("rejected", error.message, error)

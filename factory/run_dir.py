@@ -6,6 +6,7 @@ import difflib
 import json
 import os
 import platform
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -225,10 +226,15 @@ def point_latest(run: RunDir) -> None:
 
 
 def publish(run: RunDir, *, rejected: bool) -> Path:
-    """Move the finished `.dataset.tmp` to `dataset/`, or to `dataset.rejected/` when a gate said no."""
+    """Move the finished `.dataset.tmp` to `dataset/`, or to `dataset.rejected/` when a gate said no.
+
+    Rows that were published go out of `dataset.rejected/`, where they may lie from before.
+    """
     target = run.rejected_dataset if rejected else run.dataset
     try:
         files.swap_directory(run.building, target)
+        if not rejected and run.rejected_dataset.exists():
+            shutil.rmtree(run.rejected_dataset)
     except OSError as error:
         if files.is_storage_fault(error):
             raise files.storage_fault(error, target) from error

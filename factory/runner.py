@@ -23,6 +23,7 @@ from factory.auditing import Audit
 from factory.auditing.aside import Aside
 from factory.auditing.asking import Asker
 from factory.auditing.of_run import Material, audit_run
+from factory.auditing.rehearsing import rehearse
 from factory.calling import Draining, OpenModel, ReplayMiss
 from factory.compiling import Job, compile_job
 from factory.curation import Committed, Curation
@@ -79,6 +80,7 @@ def execute(recipe: Recipe, options: RunOptions) -> Result:
     three have the Result of what was made so far in their `result` attribute.
     """
     job = compile_job(recipe)
+    rehearse(job.plan, job.audits, job.columns)
     try:
         asyncio.get_running_loop()
     except RuntimeError:

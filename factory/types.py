@@ -386,6 +386,11 @@ class Check:
     def area(self) -> str:
         return self.name.partition(".")[0]
 
+    @property
+    def title(self) -> str:
+        """Its name, and what of."""
+        return f"{self.name} [{self.subject}]" if self.subject else self.name
+
     def as_json(self) -> dict[str, Any]:
         """What `audit.json` holds of it: plain JSON values, numbers that are not finite as null."""
         shown = {key: getattr(self, key) for key in _TOLD}

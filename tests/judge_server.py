@@ -58,6 +58,10 @@ def is_probe(body: dict[str, Any]) -> bool:
     return "Write one short sentence about the sea" in last(body) or "Describe the sea in one short" in last(body)
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 256  # a client may open all its connections at once; beyond 5 the system would let some hang
+
+
 class JudgeServer:
     """The server in a thread of this process; one function a model."""
 
@@ -71,7 +75,7 @@ class JudgeServer:
         self._lock = threading.Lock()
 
     def __enter__(self) -> JudgeServer:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)

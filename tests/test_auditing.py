@@ -181,6 +181,12 @@ def test_an_audit_says_the_same_the_second_time(tmp_path: Path) -> None:
         ([{"requested": {"axis": ["colour"]}}], "axes"),
         ([{"requested": {"model": "judge"}}], "no model has the role `judge`"),
         ([{"fidelity": {"reference": "no/such/file.jsonl"}}], "is not there"),
+        ([{"requested": {"axes": ["colr"]}}], "no axis `colr`"),
+        ([{"bias": {"axis": "colr"}}], "colr"),
+        ([{"privacy": {"pii_kinds": ["emial"]}}], "emial"),
+        ([{"privacy": {"canaries": "nowhere.json"}}], "nowhere.json"),
+        ([{"fidelity": {"limits": {"topic": 1.0}}}], "topic"),
+        ([{"diversity": {"max_duplicates": 5.0}}], "max_duplicates"),
         ([{"privacy": {"on": "txet"}}], "text"),
         ([{"privacy": {"label": "labl"}}], "no column `labl`"),
         (["privcay"], "privacy"),
@@ -193,6 +199,13 @@ def test_a_bad_audit_is_told_before_anything_is_paid(tmp_path: Path, audit: list
     assert said in str(raised.value) + raised.value.hint
     assert "recipe.yaml:" in str(raised.value)
     assert not (tmp_path / "run" / "dataset").exists()
+
+
+def test_every_fault_of_the_audits_is_told_at_once(tmp_path: Path) -> None:
+    audit = [{"requested": {"axes": ["colr"]}}, {"privacy": {"pii_kinds": ["emial"]}}]
+    with pytest.raises(RecipeError) as raised:
+        factory.run(write(tmp_path, audit=audit), out=tmp_path / "run")
+    assert len(raised.value.places) == 2
 
 
 def test_an_auditor_that_breaks_is_named(tmp_path: Path) -> None:

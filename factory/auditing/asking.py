@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,6 +33,7 @@ class Asker:
     seed: int
     generation: Generation
     wake: Callable[[], Awaitable[Generation]] | None
+    _waking: asyncio.Future[Generation] | None = None
 
     @property
     def roles(self) -> dict[str, frozenset[str]]:
@@ -134,10 +136,12 @@ class Asker:
             return error.message
 
     async def _go_live(self) -> None:
-        """Allow calls, where they may be made at all: a second miss is the caller's."""
-        if self.wake is None or self.calls.live:
+        """Allow calls, where they may be made at all, once for all who ask: a second miss is the caller's."""
+        if self.wake is None:
             return
-        self.generation = await self.wake()
+        if self._waking is None:
+            self._waking = asyncio.ensure_future(self.wake())
+        self.generation = await asyncio.shield(self._waking)
 
     def _model(self, role: str) -> OpenModel:
         if role not in self.calls.models:

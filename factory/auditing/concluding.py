@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ from factory.types import Check
 
 ALPHA = 0.05
 """The chance of any false FAIL in a whole audit."""
+MOST_TIMES = 100
 
 
 def conclude(checks: Sequence[Check], alpha: float = ALPHA) -> list[Check]:
@@ -39,7 +41,21 @@ def _decide(check: Check, adjusted: float, alpha: float, level: float) -> Check:
     if adjusted <= alpha:
         return replace(known, verdict="FAIL")
     if mde <= test.effect:
-        return replace(known, verdict="PASS")
-    unseen = f"An effect below {mde:.3g} could not have been seen, and {test.effect:.3g} must be."
-    advice = check.advice or "more rows (of the dataset, or of the reference) make smaller effects visible"
+        beyond = test.p < 0.5  # the value itself lies beyond the gate
+        doubt = " That is beyond the gate, but not beyond doubt." if beyond else ""
+        return replace(known, verdict="PASS", sentence=f"{check.sentence}{doubt}")
+    unseen = f"With so few rows an effect below {mde:.3g} would go unseen, and one of {test.effect:.3g} must not."
+    advice = f"give more rows, of the dataset and of what it is compared with: {_rows(check.n, mde, test.effect)}"
     return replace(known, verdict="INCONCLUSIVE", sentence=f"{check.sentence} {unseen}".strip(), advice=advice)
+
+
+def _rows(n: int, mde: float, effect: float) -> str:
+    """So many rows that the effect would be seen: the MDE falls with their square root."""
+    if not 0 < effect < mde < float("inf") or n < 1:
+        return "as many as there are"
+    factor = (mde / effect) ** 2
+    if factor > MOST_TIMES:
+        return f"more than {MOST_TIMES} times as many"
+    wanted = n * factor
+    step = 10 ** max(0, len(str(int(wanted))) - 2)
+    return f"about {math.ceil(wanted / step) * step:,} would do, where there are {n:,}"

@@ -29,7 +29,8 @@ class Audit:
 
     @property
     def verdict(self) -> Word:
-        return together(self.checks)
+        """FAIL when a check fails; PASS when more areas pass than could not be told; else INCONCLUSIVE."""
+        return _most(list(self.areas.values()))
 
     @property
     def areas(self) -> dict[str, Word]:
@@ -57,9 +58,15 @@ class Audit:
 
 
 def together(checks: Sequence[Check]) -> Word:
-    """FAIL when one fails; PASS when one passes and none fails; INCONCLUSIVE when nothing could be told."""
-    verdicts = {check.verdict for check in checks}
-    return "FAIL" if "FAIL" in verdicts else "PASS" if "PASS" in verdicts else "INCONCLUSIVE"
+    """FAIL when one fails; PASS when more pass than could not be told; else INCONCLUSIVE: a badge must not promise what
+    hardly anything was measured for."""
+    return _most([check.verdict for check in checks])
+
+
+def _most(verdicts: Sequence[Word]) -> Word:
+    if "FAIL" in verdicts:
+        return "FAIL"
+    return "PASS" if verdicts.count("PASS") > verdicts.count("INCONCLUSIVE") else "INCONCLUSIVE"
 
 
 def write_json(path: Path, told: Mapping[str, Any]) -> None:

@@ -16,7 +16,8 @@ SHARED = ("label", "reference", "holdout")
 """Of these the first that is named counts for the auditors that name none."""
 DEFAULT = ("bias", "diversity", "requested", "privacy")
 """Auditors that say something without a reference: what looks at a run whose recipe has no `audit:`."""
-MODEL = "model"
+MODELS = ("model", "embedder")
+"""Ends of the names of options that name a role of `models`."""
 PlaceMaker = Callable[..., Place]
 
 
@@ -73,7 +74,7 @@ def _spec(name: str, options: Mapping[str, Any], shared: Mapping[str, Any], base
     own = {key: value for key, value in options.items() if key not in FRAME or key in declared}
     frame = {key: options.get(key) if options.get(key) is not None else shared.get(key) for key in FRAME}
     on = frame["on"]
-    roles = {key: value for key, value in own.items() if key.endswith(MODEL) and isinstance(value, str)}
+    roles = {key: value for key, value in own.items() if key.endswith(MODELS) and isinstance(value, str)}
     return AuditSpec(
         name=name,
         options=own,

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from factory.duplicates import conversation_text
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 LABELS = ("label", "labels", "intent", "category", "class", "target")
 """Columns that hold the label of a row, where none is named."""
 MOST_LABELS = 1000
+IDENTITIES = ("id", "ids", "idx", "index", "key", "row", "sentid", "uuid")
+"""Columns that tell rows apart, and say nothing of them; so do names that end in `_id`."""
 MOST_CATEGORIES = 200
 LEAST_REPEATS = 10
 LONGEST_CATEGORY = 60
@@ -30,7 +33,8 @@ CLIP = 20_000
 class Data(Sequence[Mapping[str, Any]]):
     """A table of rows. `columns`: those whose text is looked at; `label`: the column of classes, None without one.
 
-    By default texts are all columns of text but the label and those of categories (few short values, each repeated).
+    By default texts are all columns of text but the label, those of categories (few short values, each repeated),
+    identities (`id`, `…_id`) and nested records that are no conversation.
     """
 
     def __init__(self, name: str, table: pa.Table, columns: Sequence[str] | None = None, label: str | None = None):
@@ -43,7 +47,7 @@ class Data(Sequence[Mapping[str, Any]]):
             check_columns((label,), table.schema.names, name)
         self.label = label if label is not None else self._guess_label()
         found = [one for one in text_columns(table.schema) if one != self.label]
-        free = [one for one in found if not holds_categories(table, one)]
+        free = [one for one in found if not _is_aside(table, one)]
         self.columns: tuple[str, ...] = tuple(columns) if columns is not None else tuple(free or found)
 
     def __len__(self) -> int:
@@ -129,6 +133,15 @@ class Data(Sequence[Mapping[str, Any]]):
         return None
 
 
+def _is_aside(table: pa.Table, name: str) -> bool:
+    """Whether a column that holds text is none to read."""
+    import pyarrow as pa
+
+    lower = name.lower()
+    identity = lower in IDENTITIES or lower.endswith(("_id", "-id"))
+    return identity or pa.types.is_struct(table.schema.field(name).type) or holds_categories(table, name)
+
+
 def holds_categories(table: pa.Table, name: str) -> bool:
     """Whether a column of texts is one of categories: few values, short, each in ten rows on average."""
     import pyarrow as pa
@@ -182,4 +195,5 @@ def read_data(
     table = pa.Table.from_batches(
         [batch for one in stream for batch in one.table.to_batches()], schema=stream.schema
     ).replace_schema_metadata(None)
-    return Data(stream.name, table, columns, label)
+    name = Path(stream.name).name if Path(stream.name).expanduser().exists() else stream.name
+    return Data(name, table, columns, label)

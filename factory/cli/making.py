@@ -182,6 +182,16 @@ def _save_svg(path: Path, progress: Any) -> None:
     write_atomic(path, summary_svg(progress), durable=False)
 
 
+def _audited(summary: Any) -> list[str]:
+    """The audit on one line: its verdict, and that of each area."""
+    audit = summary.get("audit")
+    if audit is None:
+        return []
+    areas = ", ".join(f"{area} {verdict}" for area, verdict in audit["areas"].items())
+    gates = "" if audit["gating"] else ", no gates"
+    return [f"  audit {audit['verdict']} ({areas}{gates})"]
+
+
 def _summary(summary: Any) -> str:
     from factory.cli.display import money
 
@@ -194,7 +204,9 @@ def _summary(summary: Any) -> str:
             f"{summary['rows']} rows ({splits}) from {summary['planned']} planned rows",
             f"  rejected candidates: {rejected or 'none'}",
             f"  calls {summary['calls']}, replayed {summary['replayed']}, spent {money(summary['spent_usd'])}{lost}",
+            *_audited(summary),
             f"  dataset: {summary['dataset']}",
+            *([f"  report:  {summary['report']}"] if summary.get("report") else []),
             f"  next:    factory explain {summary['run']} 0   ·   factory ledger {summary['run']}",
         ]
     )

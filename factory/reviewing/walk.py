@@ -22,9 +22,11 @@ from factory.errors import Incomplete, Interrupted, UsageError
 from factory.files import storage_fault
 from factory.ledger import Sums, write_ledger
 from factory.recipe import build_recipe
+from factory.recipe.document import read
 from factory.reporting import ReportFacts, tell_story, write_report
 from factory.reviewing.spec import Spec, Wanted, read_spec
 from factory.session import RunOptions, Session, go_live, open_session, resolve_capabilities
+from factory.types import Check
 
 WRITER = "data"
 """The role that would write, if anything were written here."""
@@ -80,6 +82,7 @@ def review(
             audit = Audit(tuple(asyncio.run(run_auditors(auditors, replace(context, progress=progress)))))
     except KeyboardInterrupt as error:
         raise Interrupted("interrupted: nothing was written", "the same command starts again") from error
+    audit = replace(audit, checks=(*audit.checks, *_not_compared(wanted.data, audit)))
     audit = replace(audit, facts={"data": {"name": Path(wanted.data).name, "rows": len(dataset)}, **reading.facts()})
     return _write(audit, wanted, dataset, next((one.reference for one in auditors if one.reference), None), out)
 
@@ -89,6 +92,20 @@ def _view(dataset: Data, on: tuple[str, ...] | None, label: str | None) -> Data:
     if (on is None or on == dataset.columns) and (label is None or label == dataset.label):
         return dataset
     return Data(dataset.name, dataset.table, on or dataset.columns, label or dataset.label)
+
+
+def _not_compared(data: str, audit: Audit) -> list[Check]:
+    """What a run's own audit looks at and this one cannot: the private sources of its recipe."""
+    recipe = Path(data).expanduser() / "recipe.yaml"
+    if not recipe.is_file() or not any(check.area == "privacy" for check in audit.checks):
+        return []
+    given = read(recipe.read_text("utf-8", "replace"), recipe.name).data
+    source = given.get("from") if isinstance(given, dict) else None
+    if not isinstance(source, dict) or source.get("private") is not True:
+        return []
+    told = "The rows that this run was made from are private, and this audit does not know them."
+    advice = "`factory run RECIPE` again audits with them and makes no call; or give them as --reference"
+    return [Check("privacy.verbatim", None, sentence=told, advice=advice)]
 
 
 def _rejects(data: str) -> Data | None:

@@ -10,12 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from factory.auditors.data import CLIP, Data, holds_categories
+from factory.auditors.data import CLIP, IDENTITIES, Data, holds_categories
 from factory.auditors.fidelity.telling import count
 
 Kind = Literal["number", "category"]
-IDENTITIES = ("id", "ids", "index", "idx", "row", "uuid", "key")
-"""Columns that tell rows apart, and say nothing of them; so do names that end in `_id`."""
 JOINED = "text"
 """What the joined text is called where columns cannot be matched."""
 

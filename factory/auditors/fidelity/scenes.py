@@ -35,13 +35,17 @@ class Scene:
 
 
 async def place_texts(pair: Pair, context: AuditContext, model: str | None = None) -> Scene:
-    """The joined texts of both sides, samples of `MOST_ROWS` of longer ones, in a space fitted on both together."""
+    """The joined texts of both sides, samples of `MOST_ROWS` of longer ones, in a space fitted on both together.
+
+    A text counts once there: one that both sides have would draw the space's axes to itself, and with them the middle
+    of the side that holds more such texts.
+    """
     rng = context.rng("fidelity", "scene")
     mine, theirs = pair.joined
     rows = np.sort(rng.choice(len(mine), min(len(mine), MOST_ROWS), replace=False))
     others = np.sort(rng.choice(len(theirs), min(len(theirs), MOST_ROWS), replace=False))
     here, there = [mine[row] for row in rows.tolist()], [theirs[row] for row in others.tolist()]
-    space = await open_space(context, [*here, *there], role=model, dimensions=DIMENSIONS)
+    space = await open_space(context, list(dict.fromkeys([*here, *there])), role=model, dimensions=DIMENSIONS)
     return Scene(await space.vectors(here), await space.vectors(there), rows, others, space.name)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from factory.auditors.context import AuditContext
 from factory.auditors.data import Data
 from factory.auditors.pii import KINDS, Finding, find_all, mask_all
+from factory.auditors.pii.finding import MOST
 from factory.auditors.pii.phones import choose_regions
 from factory.errors import UsageError, nearest
 from factory.scorers.pii_finding import at_domain
@@ -204,7 +205,7 @@ def _check(dataset: Data, tally: _Tally, max_rows: int, method: str) -> Check:
 
 ADVICE = (
     "add `score: [pii: {}]` to the recipe, so that such candidates are rejected; take them out of the sources; "
-    "name what may stand in `allow`"
+    "name what may stand in `pii_allow`"
 )
 
 
@@ -247,7 +248,7 @@ def _method(engine: str, wanted: Sequence[str], language: str | None, region: st
     return (
         f"every row, whole, by patterns, checksums (python-stdnum {stdnum.__version__}), numbering plans (phonenumbers "
         f"{phonenumbers.__version__}; national numbers of {regions}) and the words around: {looked}. Names of persons "
-        "have no pattern and are not looked for"
+        f"have no pattern and are not looked for. Of one text at most {MOST:,} findings of a kind are told"
     )
 
 
