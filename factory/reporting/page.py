@@ -151,6 +151,7 @@ def make_page(facts: ReportFacts) -> str:
             story=told.story,
             areas=_areas(told, views),
             checks=views,
+            untold=_alike([view for view in views if view.verdict == "INCONCLUSIVE"]),
             draw=artist,
             as_table=as_table,
             lines_of=lines_of,
@@ -203,6 +204,14 @@ def _tries(stem: str) -> Iterator[str]:
     yield stem
     for number in count(2):
         yield f"{stem}-{number}"
+
+
+def _alike(views: Sequence[CheckView]) -> list[list[CheckView]]:
+    """Checks of which the same is said, together."""
+    found: dict[str, list[CheckView]] = {}
+    for view in views:
+        found.setdefault(str(view.told.sentence.raw), []).append(view)
+    return list(found.values())
 
 
 def _areas(audit: Told, views: Sequence[CheckView]) -> list[Area]:

@@ -87,7 +87,9 @@ def _long_columns(data: Data) -> list[Sequence[str]]:
 
 def _star(texts: Sequence[str], threshold: float) -> Repeats:
     matches = Index(threshold).offer_many(texts)
-    return _first_rows(matches.places, matches.exact)
+    found = _first_rows(matches.places, matches.exact)
+    empty = np.array([not text.strip() for text in texts], dtype=bool)  # no text is no copy of no text
+    return Repeats(np.where(empty, np.arange(len(empty)), found.first), found.exact & ~empty)
 
 
 def _first_rows(places: Ints, exact: NDArray[np.bool_]) -> Repeats:

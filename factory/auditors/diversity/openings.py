@@ -196,7 +196,7 @@ def _beside(
         excess + math.hypot(high - k, other - below),
     )
     se = max((interval[1] - interval[0]) / (2 * Z95), 1e-9)
-    effective = 1 / max(other, 1 / len(theirs.rows)) ** 2
+    effective = 1 / max(other**2, 1 / len(theirs.rows))
     return Check(
         NAME,
         excess,
@@ -226,14 +226,15 @@ _WORD = re.compile(r"\S+")
 
 
 def _told(texts: Sequence[str], found: Openings, length: int) -> str:
-    effective = 1 / max(found.concentration[0], 1 / len(found.rows)) ** 2
+    effective = 1 / max(found.concentration[0] ** 2, 1 / len(found.rows))
     commonest = _quote(texts, found, int(found.counts.argmax()), length)
     told = (
         f"The commonest opening, “{commonest}”, stands in {percent(found.commonest)} of the rows; openings vary as "
         f"with {effective:,.0f} equally common ones."
     )
     if found.prefix:
-        told += f" All rows begin with the same {found.prefix} words, which were left out."
+        words = "word, which was" if found.prefix == 1 else f"{found.prefix} words, which were"
+        told += f" All rows begin with the same {words} left out."
     return told
 
 
@@ -252,7 +253,7 @@ def _figures(texts: Sequence[str], found: Openings, length: int) -> dict[str, An
     top = np.argsort(-found.counts, kind="stable")[:10]
     return {
         "concentration": found.concentration[0],
-        "effective": 1 / max(found.concentration[0], 1 / len(found.rows)) ** 2,
+        "effective": 1 / max(found.concentration[0] ** 2, 1 / len(found.rows)),
         "commonest": found.commonest,
         "different": len(found.counts),
         "shared_prefix_words": found.prefix,
