@@ -18,7 +18,7 @@ from factory.auditors.lexicons.loading import KINDS, load_lexicons, read_measure
 from factory.auditors.lexicons.matching import WORD
 from factory.errors import UsageError
 
-WINOGENDER = Path("/work/shared/data/winogender/all_sentences.tsv")
+WINOGENDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "winogender" / "all_sentences.tsv"
 if not WINOGENDER.exists():
     WINOGENDER = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "winogender" / "all_sentences.tsv"
 

@@ -307,7 +307,11 @@ def _check(
         }
         for one in found
     ]
-    told = f"The largest difference: {worst.outcome} of `{worst.group}`, {worst.value:+.2f} standard deviations."
+    told = (
+        f"Of {len(found)} comparisons over {n:,} rows the clearest: {worst.outcome} of `{worst.group}` is "
+        f"{worst.value:+.2f} standard deviations ({worst.value - Z95 * worst.se:+.2f} to "
+        f"{worst.value + Z95 * worst.se:+.2f}) from that of the other values of `{axis}`."
+    )
     return Check(
         NAME,
         worst.value,
