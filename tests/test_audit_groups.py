@@ -19,8 +19,6 @@ from factory.auditors.lexicons.matching import WORD
 from factory.errors import UsageError
 
 WINOGENDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "winogender" / "all_sentences.tsv"
-if not WINOGENDER.exists():
-    WINOGENDER = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "winogender" / "all_sentences.tsv"
 
 
 def data(*texts: str, **columns: object) -> Data:
