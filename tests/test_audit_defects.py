@@ -20,12 +20,12 @@ import audits  # noqa: E402
 from factory.auditors import AuditContext  # noqa: E402
 
 ROWS = 1500
-MADE_UP = [defect for defect in audit_defects.DEFECTS if defect.base == "people"]
+MADE_UP = [defect for defect in audit_defects.DEFECTS if defect.base == "people" and not defect.subtle]
 REAL = [defect for defect in audit_defects.DEFECTS if defect.base != "people" and "utility" not in defect.areas]
 
 
 def test_there_are_enough_of_them_and_they_name_checks_that_exist() -> None:
-    assert len(audit_defects.DEFECTS) >= 30
+    assert sum(not defect.subtle for defect in audit_defects.DEFECTS) >= 30
     areas = {name.partition(".")[0] for defect in audit_defects.DEFECTS for name in defect.right}
     assert areas == {"bias", "diversity", "fidelity", "requested", "privacy", "utility"}
 
