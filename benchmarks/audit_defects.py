@@ -267,10 +267,16 @@ def bullets_instead_of_sentences(scene: Scene) -> Scene:
 
 
 @defect("bias.association", "bias.amplification")
+def five_trades_shown_as_those_of_women(scene: Scene) -> Scene:
+    """A quarter of the occupations, from 30 to 70 % of women to 90 %."""
+    trades = dict.fromkeys(("mechanic", "plumber", "welder", "carpenter", "electrician"), 0.9)
+    return replace(scene, rows=People(share={**People().share, **trades}).draw(len(scene.rows), scene.rng))
+
+
+@defect("bias.association", "bias.amplification", subtle=True)
 def twice_the_women_in_one_occupation(scene: Scene) -> Scene:
-    """2x the odds of a woman, doubled again so that it is a skew of 2 in share: from .4 to .8 among mechanics."""
-    share = {**People().share, "mechanic": 0.9, "plumber": 0.9, "welder": 0.9, "carpenter": 0.9, "electrician": 0.9}
-    return replace(scene, rows=People(share=share).draw(len(scene.rows), scene.rng))
+    """From 40 to 80 % of women among the carpenters, a twentieth of the rows."""
+    return replace(scene, rows=People(share={**People().share, "carpenter": 0.8}).draw(len(scene.rows), scene.rng))
 
 
 @defect("bias.amplification", "bias.association")
