@@ -24,7 +24,7 @@ LAYERS: dict[int, set[str]] = {
         "journal", "budget", "ledger", "locking", "scoring", "asking", "requesting", "calling", "capabilities",
         "health", "attempts", "adaptive", "admission", "generating", "worst_case", "curation", "preference",
         "preference_files", "exporting", "columns", "card", "auditing", "outputs", "run_dir", "progress", "results",
-        "batch_jobs", "opening", "compiling", "session", "finishing", "reporting", "whole_set",
+        "batch_jobs", "opening", "compiling", "session", "finishing", "listed", "reporting", "whole_set",
     },
     4: {
         "window", "runner", "assessing", "reviewing", "cleaning", "previewing", "estimating", "explaining",

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from factory.errors import UsageError, nearest
+from factory.listed import read_listed
 from factory.recipe import Overrides, Recipe, build_recipe
 from factory.recipe.axes import SourceConfig
-from factory.recipe.document import read
-from factory.recipe.files import read_text, shipped, shown
 from factory.recipe.shape import MOST_CANDIDATES
 from factory.scorers import as_text, shorten
 from factory.sources import Source, read_source
@@ -141,31 +140,13 @@ def _roles(score: Any) -> list[str]:
 
 def _scorers(text: str) -> tuple[dict[str, Any], Path, str]:
     """What a file, or the command line, says of scorers; where its paths start; and its name."""
-    path = Path(text).expanduser()
-    recipe = shipped("recipes") / f"{path.name}.yaml"
-    if not path.is_file() and path.name == text and recipe.is_file():
-        path = recipe
-    if path.is_file():
-        return _read_file(path), path.absolute().parent, shown(path.absolute())
-    if text.strip().lower().endswith((".yaml", ".yml")):
-        raise UsageError(f"no such file `{text}`", "name a recipe, or a YAML file with `score:`")
-    document = read(f"[{text}]", "--scorers")
-    if document.faults or not isinstance(document.data, list) or not document.data:
-        why = f" ({document.faults[0].message})" if document.faults and "{" in text else ""
-        raise UsageError(
-            f"--scorers {shorten(text, 80)}: neither a file nor scorers{why}",
-            "for example --scorers 'length: {min_words: 20}, repetition', or a YAML file with `score:`",
-        )
-    return {"score": document.data}, Path(), "--scorers"
+    example = "length: {min_words: 20}, repetition"
+    listed = read_listed(text, option="--scorers", key="score", what="scorers", example=example)
+    return _with_score(listed.data, listed.path), listed.base, listed.name
 
 
-def _read_file(path: Path) -> dict[str, Any]:
-    document = read(read_text(path), shown(path.absolute()))
-    if document.faults:
-        from factory.errors import RecipeError
-
-        raise RecipeError(document.faults)
-    data = document.data
+def _with_score(data: Any, path: Path | None) -> dict[str, Any]:
+    """What was read, with `score:`: that of the last step which has one, where the file has none of its own."""
     if isinstance(data, list):
         return {"score": data}
     if not isinstance(data, dict):

@@ -105,8 +105,8 @@ class Results:
         text = json.dumps(summary, indent=2, ensure_ascii=False, default=str) + "\n"
         write_atomic(self.folder / SUMMARY, text)
         with undisturbed():
-            _guarded(lambda: (self.folder / "lock").unlink(missing_ok=True), self.out)
-            _guarded(lambda: swap_directory(self.folder, self.out), self.out)
+            guarded(lambda: (self.folder / "lock").unlink(missing_ok=True), self.out)
+            guarded(lambda: swap_directory(self.folder, self.out), self.out)
             self.finished = True
 
     def abandon(self) -> None:
@@ -125,16 +125,29 @@ def open_results(
     get, of names that the data does not have. Raises UsageError where another
     process writes there, StorageFull where the disk does not take it.
     """
+    with held_folder(out, command) as folder:
+        yield from _results(folder, out.resolve(), (schema, extra, marks))
+
+
+@contextmanager
+def held_folder(out: Path, command: str) -> Iterator[Path]:
+    """An empty folder beside OUT, held for this process; what comes of it is the caller's.
+
+    Raises UsageError where OUT cannot be a folder, and where another process writes there.
+    """
     place = out.resolve()
     folder = place.with_name(f".{place.name}.part")
     try:
-        _guarded(lambda: place.parent.mkdir(parents=True, exist_ok=True), out)
+        guarded(lambda: place.parent.mkdir(parents=True, exist_ok=True), out)
     except (FileExistsError, NotADirectoryError) as error:
         raise UsageError(f"--out {out}: {error.filename} is a file", "name a folder") from error
-    _guarded(lambda: repair_directory(place), out)
+    guarded(lambda: repair_directory(place), out)
     try:
         with hold(folder):
-            yield from _results(folder, place, (schema, extra, marks))
+            for left in folder.iterdir():
+                if left.name != "lock":
+                    left.unlink()
+            yield folder
     except RunDirError as error:
         told = f"--out {out}: another `factory {command}` is writing there"
         raise UsageError(told, "wait for it, or name another folder") from error
@@ -144,9 +157,6 @@ def _results(folder: Path, place: Path, columns: tuple[Any, ...]) -> Iterator[Re
     """The files in a folder that is held."""
     results = None
     try:
-        for left in folder.iterdir():
-            if left.name != "lock":
-                left.unlink()
         results = Results(folder, place, *columns)
         yield results
     finally:
@@ -156,7 +166,8 @@ def _results(folder: Path, place: Path, columns: tuple[Any, ...]) -> Iterator[Re
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _guarded(action: Callable[[], T], path: Path) -> T:
+def guarded(action: Callable[[], T], path: Path) -> T:
+    """What the action gives. Raises StorageFull where the disk does not take it."""
     try:
         return action()
     except OSError as error:
@@ -180,7 +191,7 @@ class _File:
         self._thread = ThreadPoolExecutor(1)
         self._under_way: Future[None] | None = None
         try:
-            self._writer = _guarded(lambda: parquet.ParquetWriter(path, schema, compression="zstd"), path)
+            self._writer = guarded(lambda: parquet.ParquetWriter(path, schema, compression="zstd"), path)
         except pa.ArrowException as error:
             path.unlink(missing_ok=True)
             raise _unwritable(error) from error
@@ -212,7 +223,7 @@ class _File:
         if waited is None:
             return
         try:
-            _guarded(waited.result, self.path)
+            guarded(waited.result, self.path)
         except pa.ArrowException as error:
             raise _unwritable(error) from error
 
@@ -221,7 +232,7 @@ class _File:
         self._flush()
         self._wait()
         self._thread.shutdown()
-        _guarded(self._writer.close, self.path)
+        guarded(self._writer.close, self.path)
 
     def abandon(self) -> None:
         """Let go of the file; a disk that was full is still full when the footer comes."""

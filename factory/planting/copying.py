@@ -19,9 +19,9 @@ from factory import seeds
 from factory.auditors.canaries import KIND, Canary
 from factory.cleaning import Step
 from factory.cleaning.interrupting import interruptible, undisturbed
-from factory.errors import RunDirError, UsageError
-from factory.files import is_storage_fault, repair_directory, storage_fault, swap_directory, write_atomic
-from factory.locking import hold
+from factory.cleaning.writing import guarded, held_folder
+from factory.errors import UsageError
+from factory.files import swap_directory, write_atomic
 from factory.planting.drawing import draw_canaries
 from factory.sources.streaming import Stream, open_stream
 from factory.sources.streaming_texts import check_text_columns, only_text_column
@@ -110,8 +110,8 @@ def plant_canaries(
             write_atomic(folder / CANARIES, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
             write_atomic(folder / SUMMARY, json.dumps(summary, indent=2, ensure_ascii=False, default=str) + "\n")
             with undisturbed():
-                _guarded(lambda: (folder / "lock").unlink(missing_ok=True), out)
-                _guarded(lambda: swap_directory(folder, out.resolve()), out)
+                guarded(lambda: (folder / "lock").unlink(missing_ok=True), out)
+                guarded(lambda: swap_directory(folder, out.resolve()), out)
     return summary
 
 
@@ -214,7 +214,7 @@ def _copy(
     import pyarrow.parquet as parquet
 
     try:
-        writer = _guarded(lambda: parquet.ParquetWriter(path, stream.schema, compression="zstd"), path)
+        writer = guarded(lambda: parquet.ParquetWriter(path, stream.schema, compression="zstd"), path)
     except pa.ArrowException as error:
         raise UsageError(f"Parquet cannot hold the data's columns: {error}", "save them with other types") from error
     following = 0
@@ -226,7 +226,7 @@ def _copy(
                 until += 1
             table = _with_rows(batch.table, batch.first, column, planted, places[following:until])
             following = until
-            _guarded(lambda table=table: writer.write_table(table), path)  # type: ignore[misc]
+            guarded(lambda table=table: writer.write_table(table), path)  # type: ignore[misc]
             progress(Step("planting", last, stream.rows))
 
 
@@ -255,31 +255,8 @@ def _with_rows(
 @contextmanager
 def _folder(out: Path) -> Iterator[Path]:
     """A folder beside OUT, held for this process; nothing is left of it that was not moved."""
-    place = out.resolve()
-    folder = place.with_name(f".{place.name}.part")
-    try:
-        _guarded(lambda: place.parent.mkdir(parents=True, exist_ok=True), out)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UsageError(f"--out {out}: {error.filename} is a file", "name a folder") from error
-    _guarded(lambda: repair_directory(place), out)
-    try:
-        with hold(folder):
-            try:
-                for left in folder.iterdir():
-                    if left.name != "lock":
-                        left.unlink()
-                yield folder
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-    except RunDirError as error:
-        told = f"--out {out}: another `factory {COMMAND}` is writing there"
-        raise UsageError(told, "wait for it, or name another folder") from error
-
-
-def _guarded(action: Callable[[], Any], path: Path) -> Any:
-    try:
-        return action()
-    except OSError as error:
-        if is_storage_fault(error):
-            raise storage_fault(error, path) from error
-        raise
+    with held_folder(out, COMMAND) as folder:
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)

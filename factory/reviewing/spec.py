@@ -10,9 +10,8 @@ from typing import Any
 from factory import registry
 from factory.auditing.report import AREAS
 from factory.auditing.specs import AuditSpec, read_specs
-from factory.errors import RecipeError, UsageError, nearest
-from factory.recipe.document import read
-from factory.recipe.files import read_text, shipped, shown
+from factory.errors import UsageError, nearest
+from factory.listed import read_listed
 from factory.scorers import shorten
 
 
@@ -107,30 +106,10 @@ def _given(text: str | None) -> tuple[dict[str, Any], Path, str]:
     """What a file, or the command line, says of auditors; where its paths start; and its name."""
     if text is None:
         return {"audit": list(AREAS)}, Path(), "--checks"
-    path = Path(text).expanduser()
-    recipe = shipped("recipes") / f"{path.name}.yaml"
-    if not path.is_file() and path.name == text and recipe.is_file():
-        path = recipe
-    if path.is_file():
-        return _read_file(path), path.absolute().parent, shown(path.absolute())
-    if text.strip().lower().endswith((".yaml", ".yml")):
-        raise UsageError(f"no such file `{text}`", "name a recipe, or a YAML file with `audit:`")
-    document = read(f"[{text}]", "--checks")
-    if document.faults or not isinstance(document.data, list) or not document.data:
-        why = f" ({document.faults[0].message})" if document.faults and "{" in text else ""
-        raise UsageError(
-            f"--checks {shorten(text, 80)}: neither a file nor auditors{why}",
-            f"for example --checks '{', '.join(AREAS[:2])}: {{max_pii_rows: 0}}', or a YAML file with `audit:`",
-        )
-    return {"audit": document.data}, Path(), "--checks"
-
-
-def _read_file(path: Path) -> dict[str, Any]:
-    document = read(read_text(path), shown(path.absolute()))
-    if document.faults:
-        raise RecipeError(document.faults)
-    data = {"audit": document.data} if isinstance(document.data, list) else document.data
+    example = f"{', '.join(AREAS[:2])}: {{max_pii_rows: 0}}"
+    listed = read_listed(text, option="--checks", key="audit", what="auditors", example=example)
+    data = {"audit": listed.data} if isinstance(listed.data, list) else listed.data
     entries: Sequence[Any] | None = data.get("audit") if isinstance(data, dict) else None
     if not isinstance(entries, list) or not entries:
-        raise UsageError(f"{path}: has no `audit:`", "write `audit:` and a list of auditors")
-    return dict(data)
+        raise UsageError(f"{listed.path or listed.name}: has no `audit:`", "write `audit:` and a list of auditors")
+    return dict(data), listed.base, listed.name
