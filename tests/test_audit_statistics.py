@@ -16,7 +16,6 @@ from factory.auditors.statistics import (
     holm,
     mean_interval,
     percentile_interval,
-    permutation_p,
     resampled_sums,
     share_difference,
     two_sided,
@@ -119,11 +118,6 @@ def test_intervals_of_a_mean_and_of_a_difference_of_shares_cover() -> None:
         shares += low <= -0.15 <= high
     assert 0.93 <= means / 1500 <= 0.97
     assert 0.93 <= shares / 1500 <= 0.97
-
-
-def test_permutation_p_is_never_zero() -> None:
-    assert permutation_p(10.0, np.zeros(99)) == 0.01
-    assert permutation_p(-1.0, np.zeros(99)) == 1.0
 
 
 def test_percentile_interval_wants_something_finite() -> None:

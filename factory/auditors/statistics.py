@@ -86,12 +86,6 @@ def benjamini_hochberg(p: ArrayLike) -> Floats:
     return found
 
 
-def permutation_p(observed: float, null: ArrayLike) -> float:
-    """(1 + how many of the permuted values reach the observed one) / (1 + how many there are)."""
-    values = np.asarray(null, dtype=np.float64)
-    return float((1 + np.count_nonzero(values >= observed)) / (1 + len(values)))
-
-
 def resampled_sums(
     features: Any, rng: np.random.Generator, *, resamples: int = RESAMPLES, groups: ArrayLike | None = None
 ) -> Floats:
